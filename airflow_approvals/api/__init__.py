@@ -1,0 +1,1 @@
+"""The HTTP surface: closed routers, and callbacks that a signature opens."""

@@ -1,0 +1,1 @@
+"""One file per medium: render, send, update, parse. Channels never decide."""

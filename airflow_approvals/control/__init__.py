@@ -1,0 +1,1 @@
+"""The control plane, inside Airflow's API server."""

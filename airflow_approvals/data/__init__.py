@@ -1,0 +1,1 @@
+"""Formats and places: reading, masking, classifying and copying files."""

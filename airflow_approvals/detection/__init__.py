@@ -1,0 +1,1 @@
+"""The only room that imports Presidio and spaCy: recognizers, engine, masking."""

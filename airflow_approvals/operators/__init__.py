@@ -1,0 +1,1 @@
+"""Airflow operators; thin, they call the data and detection rooms."""
