@@ -1,0 +1,114 @@
+"""Airflow's own answer route, owned for gates: the native page and clients of core's API.
+
+Core's route loads before it locks and compares nobody with the requester. For a gate this
+answers in its place, through the same :func:`~airflow_approvals.control.decisions.decide`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from anyio import to_thread
+from fastapi import HTTPException, Request
+from fastapi.responses import JSONResponse
+from sqlalchemy.orm import Session
+
+from airflow_approvals.api.auth import Caller, caller_of, same_origin
+from airflow_approvals.control import airflow_seams, identity, intake, registration
+from airflow_approvals.control.decisions import Decided, decide
+from airflow_approvals.core.gate import APPROVE_OPTION, REJECT_OPTION
+from airflow_approvals.core.models import Channel, Place, Refusal, Verdict
+from airflow_approvals.store.session import run_transaction
+
+MAX_BODY_BYTES = 64 * 1024
+_PATH = re.compile(
+    r"/api/v2/dags/(?P<dag>[^/]+)/dagRuns/(?P<run>[^/]+)"
+    r"/taskInstances/(?P<task>[^/]+)/(?P<index>-?\d+)/hitlDetails/?$"
+)
+_VERDICTS = {APPROVE_OPTION: Verdict.APPROVE, REJECT_OPTION: Verdict.REJECT}
+
+
+def place_in(method: str, path: str) -> Place | None:
+    """Return the gate that an answer on Airflow's own route is about."""
+    match = _PATH.search(path) if method == "PATCH" else None
+    if match is None:
+        return None
+    return Place(match["dag"], match["run"], match["task"], int(match["index"]))
+
+
+async def is_ours(place: Place) -> bool:
+    """Whether the task is a gate (or has ever asked as one)."""
+    return await to_thread.run_sync(lambda: run_transaction(lambda session: _is_gate(session, place)))
+
+
+async def answer(request: Request, place: Place) -> JSONResponse:
+    """Authenticate, authorise, and cast the vote; the answer has the shape of core's."""
+    try:
+        caller = await _authorised(request, place)
+        verdict = _verdict(await _body(request))
+    except HTTPException as refused:
+        return JSONResponse({"detail": refused.detail}, refused.status_code)
+    outcome = await to_thread.run_sync(lambda: _decide(place, caller, verdict))
+    if isinstance(outcome, Refusal):
+        # The native page hides the text of a 403, so what people must read is a 409.
+        status = 409 if outcome.status == 403 else outcome.status
+        return JSONResponse({"detail": outcome.sentence}, status)
+    return JSONResponse(_response(caller, verdict))
+
+
+def _is_gate(session: Session, place: Place) -> bool:
+    ti = airflow_seams.task_instance_at(session, place)
+    if ti is None:
+        return False
+    return intake.is_gate_task(session, ti) or intake.place_has_intake(session, str(ti.id))
+
+
+async def _authorised(request: Request, place: Place) -> Caller:
+    caller = await caller_of(request)
+    allowed = await to_thread.run_sync(lambda: identity.may_answer(caller.user, place.dag_id))
+    if not allowed:
+        raise HTTPException(403, "Forbidden")
+    if caller.channel is Channel.UI and not same_origin(request):
+        raise HTTPException(403, "A browser session votes only from Airflow's own pages.")
+    return caller
+
+
+async def _body(request: Request) -> Any:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, "The answer is too large.")
+    try:
+        return json.loads(body)
+    except ValueError:
+        raise HTTPException(422, "The answer is not JSON.") from None
+
+
+def _verdict(body: Any) -> Verdict:
+    options = body.get("chosen_options") if isinstance(body, dict) else None
+    if not isinstance(options, list) or len(options) != 1 or options[0] not in _VERDICTS:
+        raise HTTPException(400, f"Choose exactly one of {APPROVE_OPTION} and {REJECT_OPTION}.")
+    return _VERDICTS[options[0]]
+
+
+def _decide(place: Place, caller: Caller, verdict: Verdict) -> Decided | Refusal:
+    request_id = run_transaction(lambda session: registration.request_at(session, place))
+    if request_id is None:
+        return Refusal(
+            "not_registered", "The request is still being registered; answer again in a moment.", 409
+        )
+    return decide(request_id, person=caller.person, verdict=verdict, reason="", channel=caller.channel)
+
+
+def _response(caller: Caller, verdict: Verdict) -> dict[str, Any]:
+    option = APPROVE_OPTION if verdict is Verdict.APPROVE else REJECT_OPTION
+    return {
+        "responded_by": {"id": caller.person.id, "name": caller.person.name},
+        "responded_at": datetime.now(UTC).isoformat(),
+        "chosen_options": [option],
+        "params_input": {},
+    }

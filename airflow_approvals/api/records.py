@@ -1,0 +1,61 @@
+"""Ledger entries, the public keys, and the control plane's health."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from fastapi import APIRouter, Depends, Query, Response
+
+from airflow_approvals.api.auth import Caller, SignedIn, signed_in
+from airflow_approvals.api.refusals import RefusedError
+from airflow_approvals.api.schemas import ErrorOut, HealthOut, LedgerPage
+from airflow_approvals.control import health, signing_key
+from airflow_approvals.core.models import Refusal
+from airflow_approvals.store import ledger
+from airflow_approvals.store.session import run_transaction
+
+router = APIRouter(
+    tags=["records"],
+    dependencies=[Depends(signed_in)],
+    responses={code: {"model": ErrorOut} for code in (401, 403, 409)},
+)
+
+
+@router.get("/api/v1/ledger/entries")
+def ledger_entries(
+    caller: SignedIn,
+    after: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    request_id: str | None = None,
+) -> LedgerPage:
+    """Read ledger entries in sequence. Needs Airflow's permission to read the audit log."""
+    _require_audit(caller)
+    entries = run_transaction(
+        lambda session: ledger.entries(session, after=after, limit=limit, request_id=request_id)
+    )
+    return LedgerPage(entries=entries, next=entries[-1]["seq"] if len(entries) == limit else None)
+
+
+@router.get("/api/v1/jwks")
+def jwks() -> dict[str, Any]:
+    """Return the public keys that verify grants (RFC 7517, Ed25519 as in RFC 8037)."""
+    return signing_key.load().jwks()
+
+
+@router.get("/health")
+def read_health(response: Response) -> HealthOut:
+    """Return the control plane's health; 503 when something needs a person."""
+    report = HealthOut(**health.report())
+    response.status_code = 200 if report.healthy else 503
+    return report
+
+
+def _require_audit(caller: Caller) -> None:
+    manager = get_auth_manager()
+    allowed = manager.is_authorized_dag(
+        method="GET", access_entity=DagAccessEntity.AUDIT_LOG, user=caller.user
+    )
+    if not allowed:
+        raise RefusedError(Refusal("not_permitted", "Airflow does not let you read the audit log.", 403))

@@ -1,0 +1,51 @@
+"""How refusals and faults leave the server: a stable code and a sentence, never a trace."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from airflow_approvals.core.models import Refusal
+from airflow_approvals.errors import ApprovalsError
+
+log = logging.getLogger(__name__)
+
+_CODES = {401: "not_signed_in", 403: "not_permitted", 404: "not_found", 405: "method_not_allowed"}
+
+
+class RefusedError(Exception):
+    """Carries a refusal out of a route."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers on the app."""
+
+    @app.exception_handler(RefusedError)
+    async def refused(request: Request, error: RefusedError) -> JSONResponse:
+        return _answer(error.refusal.status, error.refusal.code, error.refusal.sentence)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        return _answer(error.status_code, _CODES.get(error.status_code, "refused"), str(error.detail))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        # The places are named; the values that came in are not sent back.
+        places = sorted({".".join(str(part) for part in problem["loc"]) for problem in error.errors()})
+        return _answer(422, "invalid", f"Not valid: {', '.join(places)}.")
+
+    @app.exception_handler(ApprovalsError)
+    async def fault(request: Request, error: ApprovalsError) -> JSONResponse:
+        log.error("approvals: %s", error)
+        return _answer(409, error.code, str(error))
+
+
+def _answer(status: int, code: str, detail: str) -> JSONResponse:
+    return JSONResponse({"code": code, "detail": detail}, status)

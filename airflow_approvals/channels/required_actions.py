@@ -1,0 +1,89 @@
+"""Airflow's own "Required Actions" tab: the facts of a request as subject and Markdown body.
+
+Author's text is escaped and quoted below the facts, so that it can neither pass for a fact nor
+load anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from airflow_approvals.channels.facts import RequestFacts
+from airflow_approvals.core.models import RequestState
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:@/])")
+_MAX_ROWS = 40
+
+
+def subject(facts: RequestFacts) -> str:
+    """Return the headline: what, how sensitive, where to, and the digest's first twelve digits."""
+    short = facts.manifest_digest.removeprefix("sha256:")[:12]
+    return f"{facts.action}: {facts.label} data to {facts.sink} ({short})"[:500]
+
+
+def body(facts: RequestFacts) -> str:
+    """Return the facts as Markdown, author's words last."""
+    return "\n".join([*_facts(facts), "", *_counts(facts), "", *_people(facts), "", *_author(facts)])
+
+
+def _facts(facts: RequestFacts) -> Iterator[str]:
+    scanned, total = facts.coverage
+    yield "| | |"
+    yield "|---|---|"
+    yield _row("Action", facts.action)
+    yield _row("Destination", f"{facts.sink} ({facts.destination})")
+    yield _row("Label", f"{facts.label}")
+    yield _row("Data", f"{facts.object_count} objects, {facts.rows} rows, {facts.size} bytes")
+    yield _row("Digest", facts.manifest_digest)
+    yield _row("Still found after masking", _pairs(facts.residual) or "nothing")
+    yield _row("Scanned", f"{scanned} of {total} cells; {facts.not_scanned} objects not scanned")
+    yield _row("Rule", ", ".join(facts.rules) or "none")
+    yield _row("Expires", f"{facts.expires_at:%Y-%m-%d %H:%M} UTC")
+    yield _row("Request", facts.request_id)
+    yield _row("Reported by", facts.reported_by)
+    if facts.state is not RequestState.PENDING:
+        yield _row("Outcome", f"{facts.state}: {facts.decided_because or ''}")
+
+
+def _counts(facts: RequestFacts) -> Iterator[str]:
+    yield "**Masked**"
+    yield ""
+    yield "| Column | Entity type | Count |"
+    yield "|---|---|---|"
+    for column, entity_type, count in facts.counts[:_MAX_ROWS]:
+        yield f"| {escape(column or 'text')} | {escape(entity_type)} | {count} |"
+    if len(facts.counts) > _MAX_ROWS:
+        yield f"| and {len(facts.counts) - _MAX_ROWS} more | | |"
+
+
+def _people(facts: RequestFacts) -> Iterator[str]:
+    asked = ", ".join(facts.requesters) or "nobody can be named: two people have to agree"
+    yield f"**Asked for by** {escape(asked)} (may not decide)  "
+    yield f"**May decide** {escape(', '.join(facts.who_may_decide) or 'nobody')}  "
+    yield f"**Seats** {escape(', '.join(facts.seats) or 'none')}"
+    for name, verdict, channel, at in facts.votes:
+        yield f"* {escape(name)}: {verdict} by {channel}, {at:%Y-%m-%d %H:%M} UTC"
+
+
+def _author(facts: RequestFacts) -> Iterator[str]:
+    for title, text in (("Reason", facts.author_reason), ("Explanation", facts.author_body)):
+        if text:
+            yield f"**{title}, in the author's words**"
+            yield ""
+            for line in text.splitlines():
+                yield f"> {escape(line)}"
+            yield ""
+
+
+def _row(name: str, value: str) -> str:
+    return f"| **{name}** | {escape(value)} |"
+
+
+def _pairs(pairs: tuple[tuple[str, int], ...]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in pairs)
+
+
+def escape(text: str) -> str:
+    """Return the text so that Markdown shows it as it is, on one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))

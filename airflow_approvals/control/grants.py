@@ -1,0 +1,268 @@
+"""The life of a grant: issued, bound, spent; or expired, or killed.
+
+1. *live*: issued, nobody has used it. *bound*: one task opened the sink's connection with it.
+2. *spent*: the server has seen that task through (success or skipped).
+3. *expired*: its time ran out before. *killed*: what it was issued for is no longer so.
+4. A retry of the bound task, or clearing it after a failure, may use the grant again; clearing
+   the gate, a task between, or the release after its success kills it.
+5. Every claim is checked at every use; the first that no longer holds kills the grant.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import datetime
+from typing import Any
+
+from airflow.models.taskinstance import TaskInstance
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from airflow_approvals.control import airflow_seams, dag_graph, signing_key
+from airflow_approvals.control.pins import Pins
+from airflow_approvals.core.grant import Claims, Observed, first_difference
+from airflow_approvals.core.models import GrantState, Place
+from airflow_approvals.store import ledger, policies
+from airflow_approvals.store.tables import BindingRow, GrantRow, RequestRow
+
+USABLE = (GrantState.LIVE, GrantState.BOUND)
+#: With a grant in one of these states, what stands behind the gate may start.
+OPENED = (GrantState.LIVE, GrantState.BOUND, GrantState.SPENT, GrantState.EXPIRED)
+
+
+def issue(session: Session, request: RequestRow, pins: Pins, *, now: datetime) -> GrantRow:
+    """Issue the grant of an approved request: sign its claims and store them.
+
+    :raises ConfigurationError: when the signing key cannot be read.
+    """
+    claims = Claims(
+        grant=secrets.token_urlsafe(16),
+        request=request.id,
+        manifest=request.manifest_digest,
+        sink=request.sink,
+        connection=pins.connection,
+        fingerprint=pins.fingerprint,
+        action=request.action,
+        dag_id=request.dag_id,
+        run_id=request.run_id,
+        task_id=request.task_id,
+        map_index=request.map_index,
+        dag_hash=pins.dag_hash,
+        bundle_version=pins.bundle_version,
+        policy=request.policy_digest,
+        assurance=pins.assurance,
+        not_before=int(now.timestamp()),
+        not_after=int((now + pins.bar.grant_ttl).timestamp()),
+        dev_mode=pins.dev_mode,
+    )
+    row = GrantRow(
+        dag_id=request.dag_id,
+        run_id=request.run_id,
+        task_id=request.task_id,
+        map_index=request.map_index,
+        id=claims.grant,
+        request_id=request.id,
+        state=GrantState.LIVE,
+        claims=json.dumps(claims.to_document(), sort_keys=True),
+        jws=signing_key.load().sign(claims.to_document()),
+        path_tries="[]",
+        issued_at=now,
+        not_after=now + pins.bar.grant_ttl,
+    )
+    session.add(row)
+    session.flush()
+    _enter(session, "grant_issued", row, at=now, details={"manifest": claims.manifest, "sink": claims.sink})
+    return row
+
+
+def remember_path(session: Session, grant: GrantRow, consumers: tuple[str, ...]) -> None:
+    """Store ``max_tries`` of the gate and of what stands behind it, as they are after the resume."""
+    watched = {grant.task_id, *consumers}
+    tries = airflow_seams.max_tries_of(session, grant.dag_id, grant.run_id)
+    grant.path_tries = json.dumps(
+        [[task, index, count] for (task, index), count in sorted(tries.items()) if task in watched]
+    )
+
+
+def reference(grant: GrantRow, uri_prefix: str) -> dict[str, Any]:
+    """Return what the gate hands to the release: the grant, and where it is good for."""
+    claims = json.loads(grant.claims)
+    return {
+        "request": grant.request_id,
+        "grant": grant.id,
+        "jws": grant.jws,
+        "manifest_digest": claims["manifest"],
+        "sink": claims["sink"],
+        "connection": claims["connection"],
+        "uri_prefix": uri_prefix,
+        "not_after": claims["not_after"],
+    }
+
+
+def of_gate(session: Session, place: Place) -> GrantRow | None:
+    """Return the newest grant of a gate, locked."""
+    return session.scalar(
+        select(GrantRow)
+        .where(
+            GrantRow.dag_id == place.dag_id,
+            GrantRow.run_id == place.run_id,
+            GrantRow.task_id == place.task_id,
+            GrantRow.map_index == place.map_index,
+        )
+        .order_by(GrantRow.issued_at.desc())
+        .limit(1)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+
+
+def of_run(session: Session, dag_id: str, run_id: str, task_ids: frozenset[str]) -> list[GrantRow]:
+    """Return all grants of the named gates of a run, oldest first, locked."""
+    found = (
+        select(GrantRow)
+        .where(GrantRow.dag_id == dag_id, GrantRow.run_id == run_id, GrantRow.task_id.in_(task_ids))
+        .order_by(GrantRow.issued_at)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return list(session.scalars(found))
+
+
+def refresh(session: Session, grant: GrantRow, dag: Any, ti: TaskInstance | None, *, now: datetime) -> None:
+    """Bring the state up to date: expiry, a bound task that was seen through, a cleared path."""
+    binding = session.get(BindingRow, grant.id)
+    if grant.state == GrantState.BOUND and binding is not None:
+        bound = Place(grant.dag_id, grant.run_id, binding.task_id, binding.map_index)
+        if airflow_seams.was_seen_through(session, bound, binding.first_try):
+            end(session, grant, GrantState.SPENT, "the bound task was seen through", now=now)
+    if grant.state in USABLE and grant.not_after <= now:
+        end(session, grant, GrantState.EXPIRED, "its time ran out", now=now)
+    if grant.state == GrantState.SPENT and binding is not None:
+        bound = Place(grant.dag_id, grant.run_id, binding.task_id, binding.map_index)
+        if airflow_seams.was_replaced_after_success(session, bound, binding.first_try):
+            because = f"task {binding.task_id} was cleared after it had succeeded"
+            end(session, grant, GrantState.KILLED, because, now=now)
+    if grant.state in OPENED:
+        if cleared := _cleared(session, grant, binding, dag, ti):
+            end(session, grant, GrantState.KILLED, f"{cleared} was cleared after the approval", now=now)
+
+
+def first_lapse(session: Session, grant: GrantRow, ti: TaskInstance, *, now: datetime) -> str | None:
+    """Return the first claim that no longer holds for this task's use of the grant."""
+    claims = Claims.from_document(json.loads(grant.claims))
+    if signing_key.load().verify(grant.jws) != claims.to_document():
+        return "signature"
+    parts = airflow_seams.connection_parts(claims.connection)
+    active = policies.active_policy(session)
+    request = session.get(RequestRow, grant.request_id)
+    observed = Observed(
+        manifest=request.manifest_digest if request else "",
+        sink=request.sink if request else "",
+        connection=_connection_of(active, claims.sink),
+        fingerprint=signing_key.load().fingerprint(parts) if parts else "",
+        action=request.action if request else "",
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=grant.task_id,
+        map_index=grant.map_index,
+        dag_hash=airflow_seams.dag_hash(session, ti),
+        bundle_version=airflow_seams.dag_version(session, ti)[1],
+        policy=active.digest if active else "",
+        now=int(now.timestamp()),
+    )
+    return first_difference(claims, observed)
+
+
+def bind(session: Session, grant: GrantRow, ti: TaskInstance, *, now: datetime) -> BindingRow:
+    """Bind a live grant to the task, or count one more hand-out to the task it is bound to."""
+    binding = session.get(BindingRow, grant.id, with_for_update=True)
+    if binding is None:
+        binding = BindingRow(
+            grant_id=grant.id,
+            task_id=ti.task_id,
+            map_index=ti.map_index,
+            first_try=ti.try_number,
+            bound_at=now,
+            handed_out=0,
+        )
+        session.add(binding)
+        grant.state = GrantState.BOUND
+        _enter(session, "grant_bound", grant, at=now, details=_task(ti))
+    binding.handed_out += 1
+    session.flush()
+    return binding
+
+
+def is_bound_to(session: Session, grant: GrantRow, ti: TaskInstance) -> bool:
+    """Whether this is the one task the grant is bound to."""
+    binding = session.get(BindingRow, grant.id)
+    return binding is not None and (binding.task_id, binding.map_index) == (ti.task_id, ti.map_index)
+
+
+def end(session: Session, grant: GrantRow, state: GrantState, because: str, *, now: datetime) -> None:
+    """End a grant and enter why."""
+    grant.state = state
+    grant.ended_at = now
+    grant.ended_because = because
+    _enter(session, f"grant_{state.value}", grant, at=now, details={"because": because})
+
+
+def end_for_new_try(session: Session, ti: TaskInstance, *, now: datetime) -> None:
+    """Kill what an earlier approval of this gate left usable, when the gate was cleared.
+
+    An automatic retry keeps ``max_tries``; then the recorded decision is applied again.
+    """
+    grant = of_gate(session, airflow_seams.place_of(ti))
+    if grant is None or grant.state == GrantState.KILLED:
+        return
+    recorded = {(task, index): count for task, index, count in json.loads(grant.path_tries)}
+    if recorded.get((ti.task_id, ti.map_index)) != ti.max_tries:
+        end(session, grant, GrantState.KILLED, "the gate was cleared", now=now)
+
+
+def _cleared(
+    session: Session, grant: GrantRow, binding: BindingRow | None, dag: Any, ti: TaskInstance | None
+) -> str | None:
+    """Return the gate or a task between it and the user of the grant that was cleared."""
+    user = binding.task_id if binding is not None else (ti.task_id if ti is not None else None)
+    watched = {grant.task_id}
+    if dag is not None and user is not None and user in dag.task_dict:
+        watched |= dag_graph.tasks_between(dag, grant.task_id, user)
+    current = airflow_seams.max_tries_of(session, grant.dag_id, grant.run_id)
+    for task, index, count in json.loads(grant.path_tries):
+        if task in watched and current.get((task, index), count) != count:
+            return f"task {task}"
+    return None
+
+
+def _connection_of(policy: Any, sink_id: str) -> str:
+    sink = policy.sinks.get(sink_id) if policy is not None else None
+    return sink.connection if sink is not None else ""
+
+
+def _task(ti: TaskInstance) -> dict[str, Any]:
+    return {"task_id": ti.task_id, "map_index": ti.map_index, "try_number": ti.try_number}
+
+
+def _enter(session: Session, kind: str, grant: GrantRow, *, at: datetime, details: dict[str, Any]) -> None:
+    ledger.append(
+        session,
+        kind,
+        at=at,
+        request_id=grant.request_id,
+        place=grant.place,
+        details={"grant": grant.id, **details},
+    )
+
+
+def bound_in_run(session: Session, dag_id: str, run_id: str) -> list[GrantRow]:
+    """Return the bound grants of a run, locked."""
+    found = (
+        select(GrantRow)
+        .where(GrantRow.dag_id == dag_id, GrantRow.run_id == run_id, GrantRow.state == GrantState.BOUND)
+        .order_by(GrantRow.issued_at)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return list(session.scalars(found))

@@ -1,0 +1,79 @@
+"""How the control plane is: what an operator has to know before an approver complains."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from airflow_approvals.control import lease, signing_key
+from airflow_approvals.core.models import RequestState
+from airflow_approvals.errors import ConfigurationError
+from airflow_approvals.store import policies
+from airflow_approvals.store.session import run_transaction
+from airflow_approvals.store.tables import IntakeRow, LeaseRow, OutboxRow, RequestRow
+
+#: A gate parks within seconds of its intake; longer says that nobody registers requests.
+SLOW_REGISTRATION = timedelta(seconds=60)
+SLOW_EXPIRY = timedelta(seconds=60)
+
+
+def report() -> dict[str, Any]:
+    """Return the figures and the problems found; ages in seconds."""
+    found = figures()
+    problems = [*_setup_problems(), *_late(found)]
+    return {"healthy": not problems, "problems": problems, **found}
+
+
+def figures() -> dict[str, Any]:
+    """Return the figures: counts, and ages in seconds."""
+    now = datetime.now(UTC)
+    return run_transaction(lambda session: _figures(session, now))
+
+
+def _figures(session: Session, now: datetime) -> dict[str, Any]:
+    held = session.get(LeaseRow, lease.DISPATCHER)
+    pending = select(func.count()).where(RequestRow.state == RequestState.PENDING)
+    due = select(func.min(RequestRow.expires_at)).where(RequestRow.state == RequestState.PENDING)
+    waiting = select(func.count(), func.min(IntakeRow.received_at)).where(IntakeRow.state == "new")
+    undelivered = select(func.count()).where(OutboxRow.state == "failed")
+    count, oldest = session.execute(waiting).one()
+    return {
+        "lease_age": (now - (held.expires_at - lease.DURATION)).total_seconds() if held else None,
+        "pending": session.scalar(pending) or 0,
+        "oldest_due": _age(session.scalar(due), now),
+        "unregistered": count,
+        "oldest_unregistered": _age(oldest, now),
+        "undelivered": session.scalar(undelivered) or 0,
+    }
+
+
+def _age(instant: datetime | None, now: datetime) -> float:
+    return max(0.0, (now - instant).total_seconds()) if instant else 0.0
+
+
+def _late(figures: dict[str, Any]) -> list[str]:
+    problems = []
+    age = figures["lease_age"]
+    if age is None or age > lease.DURATION.total_seconds():
+        problems.append("No dispatcher is running: nothing is registered, announced or expired.")
+    if figures["oldest_due"] > SLOW_EXPIRY.total_seconds():
+        problems.append("Requests are overdue and have not been closed.")
+    if figures["oldest_unregistered"] > SLOW_REGISTRATION.total_seconds():
+        problems.append("Gates have asked and their requests are not registered.")
+    if figures["undelivered"]:
+        problems.append("Messages could not be delivered.")
+    return problems
+
+
+def _setup_problems() -> list[str]:
+    problems = []
+    try:
+        signing_key.load()
+    except ConfigurationError as error:
+        problems.append(str(error))
+    if run_transaction(policies.active_policy) is None:
+        problems.append("No policy is active, so every gate refuses: run `airflow approvals policy activate`.")
+    return problems

@@ -1,0 +1,178 @@
+"""Overrides: marking, clearing and deleting in a gated run, by hand and through Airflow's API.
+
+They release nothing (the start ring sees to that), but they shape the run: whoever does it
+joins the requester set, and the ledger says who, what and where.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from airflow_approvals.control import dag_graph, settlement
+from airflow_approvals.control.airflow_seams import lock_gate
+from airflow_approvals.core.models import Channel, Person, Place, RequestState
+from airflow_approvals.store import ledger
+from airflow_approvals.store.session import run_transaction
+from airflow_approvals.store.tables import ActorRow, IntakeRow, RequestRow
+
+_DAG = r"/api/v2/dags/(?P<dag>[^/]+)"
+_RUN = _DAG + r"/dagRuns/(?P<run>[^/]+)"
+#: (method, path) of Airflow's public API -> what it does. Paths that end in ``dry_run`` match none.
+_ROUTES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
+    (method, re.compile(pattern + r"/?$"), act)
+    for method, pattern, act in (
+        ("PATCH", _RUN + r"/taskInstances", "mark"),
+        ("PATCH", _RUN + r"/taskInstances/(?P<task>[^/]+)", "mark"),
+        ("PATCH", _RUN + r"/taskInstances/(?P<task>[^/]+)/(?P<index>-?\d+)", "mark"),
+        ("PATCH", _RUN + r"/taskGroupInstances/(?P<group>[^/]+)", "mark"),
+        ("PATCH", _DAG + r"/dagRuns", "mark"),
+        ("PATCH", _RUN, "mark"),
+        ("DELETE", _RUN + r"/taskInstances/(?P<task>[^/]+)", "delete"),
+        ("DELETE", _RUN, "delete"),
+        ("POST", _DAG + r"/clearTaskInstances", "clear"),
+        ("POST", _RUN + r"/clear", "clear"),
+        ("POST", _DAG + r"/clearDagRuns", "clear"),
+        ("POST", _DAG + r"/clearPartitions", "clear"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Override:
+    """What a call to Airflow's API is about, as far as its path says."""
+
+    act: str
+    dag_id: str
+    run_id: str | None
+    task_id: str | None
+    map_index: int
+
+
+def recognise(method: str, path: str) -> Override | None:
+    """Return what the call overrides, or ``None`` when it is of another kind."""
+    for wanted, pattern, act in _ROUTES:
+        match = pattern.search(path) if method == wanted else None
+        if match is not None and match.groupdict().get("task") != "dry_run":
+            found = match.groupdict()
+            index = found.get("index")
+            run, task = found.get("run"), found.get("task") or found.get("group")
+            return Override(act, found["dag"], run, task, -1 if index is None else int(index))
+    return None
+
+
+def keep(override: Override, person: Person, channel: Channel, body: Any, answer: Any) -> None:
+    """Record a successful override of a gated run, and close requests whose gate it took away.
+
+    :param body: the JSON body of the call; :param answer: the JSON body of Airflow's answer.
+    """
+    document = body if isinstance(body, Mapping) else {}
+    if override.act == "clear" and document.get("dry_run", True):
+        return
+    if override.act == "mark" and not _changes_state(document):
+        return
+    places = sorted(set(_places(override, document, answer)), key=str)
+    run_transaction(lambda session: _record(session, override, person, channel, places, document))
+    for dag_id, run_id in sorted({(place.dag_id, place.run_id) for place in places}):
+        for request_id in run_transaction(lambda s, d=dag_id, r=run_id: _pending(s, d, r)):  # type: ignore[misc]
+            run_transaction(lambda s, i=request_id: _close(s, i))  # type: ignore[misc]
+
+
+def _changes_state(document: Mapping[str, Any]) -> bool:
+    """A note is not an override; bulk calls carry actions instead of one state."""
+    return any(key in document for key in ("new_state", "state", "actions"))
+
+
+def _places(override: Override, document: Mapping[str, Any], answer: Any) -> Iterator[Place]:
+    """Yield every task that the call names, and every one that Airflow says it touched."""
+    run = override.run_id or document.get("dag_run_id")
+    if isinstance(run, str) and run != "~":
+        yield Place(override.dag_id, run, override.task_id or "", override.map_index)
+        for task in document.get("task_ids") or ():
+            name, index = task if isinstance(task, list) and len(task) == 2 else (task, -1)
+            yield Place(override.dag_id, run, str(name), int(index))
+    for run_id in document.get("dag_run_ids") or ():
+        yield Place(override.dag_id, str(run_id), "", -1)
+    for entity in _entities(document):
+        yield from _named(override, entity)
+    if isinstance(answer, Mapping):
+        for touched in answer.get("task_instances") or ():
+            yield from _named(override, touched)
+
+
+def _entities(document: Mapping[str, Any]) -> Iterator[Any]:
+    for action in document.get("actions") or ():
+        if isinstance(action, Mapping):
+            yield from action.get("entities") or ()
+
+
+def _named(override: Override, entity: Any) -> Iterator[Place]:
+    if isinstance(entity, str):
+        yield Place(override.dag_id, override.run_id or entity, "" if override.run_id is None else entity, -1)
+    elif isinstance(entity, Mapping):
+        run = entity.get("dag_run_id") or override.run_id
+        index = entity.get("map_index")
+        if isinstance(run, str) and run != "~":
+            dag_id = str(entity.get("dag_id") or override.dag_id)
+            task = str(entity.get("task_id") or "")
+            yield Place(dag_id, run, task, index if isinstance(index, int) else -1)
+
+
+def _record(
+    session: Session,
+    override: Override,
+    person: Person,
+    channel: Channel,
+    places: list[Place],
+    document: Mapping[str, Any],
+) -> None:
+    now = datetime.now(UTC)
+    state = document.get("new_state") or document.get("state") or ""
+    for place in places:
+        if not _is_gated(session, place):
+            continue
+        session.add(
+            ActorRow(
+                dag_id=place.dag_id,
+                run_id=place.run_id,
+                task_id=place.task_id,
+                map_index=place.map_index,
+                person_id=person.id,
+                person_name=person.name,
+                act=override.act,
+                at=now,
+            )
+        )
+        details = {"act": override.act, "state": str(state), "name": person.name}
+        ledger.append(
+            session, "run_overridden", at=now, actor=person.id, channel=channel, place=place, details=details
+        )
+
+
+def _is_gated(session: Session, place: Place) -> bool:
+    """Whether the run has a gate: one has asked in it, or its DAG has one."""
+    asked = select(IntakeRow.id).where(IntakeRow.dag_id == place.dag_id, IntakeRow.run_id == place.run_id)
+    if session.scalar(asked.limit(1)) is not None:
+        return True
+    dag = dag_graph.latest_dag(session, place.dag_id)
+    return dag is not None and dag_graph.dag_has_gate(dag)
+
+
+def _pending(session: Session, dag_id: str, run_id: str) -> list[str]:
+    found = select(RequestRow.id).where(
+        RequestRow.dag_id == dag_id, RequestRow.run_id == run_id, RequestRow.state == RequestState.PENDING
+    )
+    return list(session.scalars(found))
+
+
+def _close(session: Session, request_id: str) -> None:
+    request = session.get_one(RequestRow, request_id)
+    parked = lock_gate(session, request.place)
+    session.refresh(request, with_for_update=True)
+    settlement.close_if_due(session, parked, request, now=datetime.now(UTC))

@@ -1,0 +1,42 @@
+"""What the server pins beside the ask when it registers a request."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from airflow_approvals.core.policy import Bar
+
+
+@dataclass(frozen=True)
+class Pins:
+    """The bar, the sink and the code as they stood at registration.
+
+    ``fingerprint`` is the keyed fingerprint of the sink's Connection, empty when it is not
+    defined; ``consumers`` are the tasks that stand behind the gate.
+    """
+
+    bar: Bar
+    connection: str
+    uri_prefix: str
+    assurance: str
+    fingerprint: str
+    dag_hash: str
+    dag_version: int
+    bundle_version: str
+    consumers: tuple[str, ...]
+    dev_mode: bool
+
+    def to_text(self) -> str:
+        """Return the JSON text that is stored with a request."""
+        fields: dict[str, Any] = {**asdict(self), "bar": self.bar.to_document()}
+        return json.dumps(fields, sort_keys=True)
+
+    @classmethod
+    def from_text(cls, text: str) -> Pins:
+        """Read the stored JSON text."""
+        fields = json.loads(text)
+        fields["bar"] = Bar.from_document(fields["bar"])
+        fields["consumers"] = tuple(fields["consumers"])
+        return cls(**fields)

@@ -1,0 +1,155 @@
+"""Settling: what happens, in one transaction, when a request becomes final.
+
+The caller holds the locks (run, task instance, inbox row, request) in that order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from airflow_approvals.control import airflow_seams, announcements, grants
+from airflow_approvals.control.intake import CONFLICT
+from airflow_approvals.control.pins import Pins
+from airflow_approvals.core.gate import APPROVE_OPTION, OUTCOME_KEY, REJECT_OPTION
+from airflow_approvals.core.models import GrantState, Person, RequestState
+from airflow_approvals.store import ledger
+from airflow_approvals.store.tables import GrantRow, RequestRow
+
+#: Who answers Airflow's inbox when no person does: expiry, withdrawal, policy.
+CONTROL_PLANE = Person("approvals", "approvals")
+
+SENTENCES = {
+    RequestState.EXPIRED: "Nobody decided in time; silence never approves.",
+    RequestState.CONFLICT: CONFLICT,
+}
+
+
+def settle(
+    session: Session,
+    parked: airflow_seams.Parked,
+    request: RequestRow,
+    state: RequestState,
+    because: str,
+    *,
+    by: Person = CONTROL_PLANE,
+    now: datetime,
+) -> None:
+    """Make the request final and send its gate on its way.
+
+    :param state: a terminal state; ``approved`` issues the grant.
+    :raises ConfigurationError: when a grant cannot be signed; nothing is written then.
+    """
+    pins = Pins.from_text(request.pinned)
+    request.state = state
+    request.decided_at = now
+    request.decided_because = because
+    grant = grants.issue(session, request, pins, now=now) if state == RequestState.APPROVED else None
+    _enter(session, request, f"request_{state.value}", because, by=by, now=now)
+    if parked.is_waiting and parked.is_try(request.ti_id, request.try_number):
+        answer(session, parked, request, pins, grant, because, by=by, now=now)
+    announcements.enqueue_update(session, request, now=now)
+
+
+def answer(
+    session: Session,
+    parked: airflow_seams.Parked,
+    request: RequestRow,
+    pins: Pins,
+    grant: GrantRow | None,
+    because: str,
+    *,
+    by: Person,
+    now: datetime,
+) -> None:
+    """Write the outcome into the inbox and resume the gate."""
+    outcome: dict[str, Any] = {"outcome": request.state, "because": because}
+    if grant is not None:
+        outcome["grant"] = grants.reference(grant, pins.uri_prefix)
+    airflow_seams.resume(
+        session,
+        parked,
+        options=[option_of(RequestState(request.state))],
+        by=by,
+        outcome=outcome,
+        outcome_key=OUTCOME_KEY,
+        now=now,
+    )
+    session.flush()
+    if grant is not None:
+        grants.remember_path(session, grant, pins.consumers)
+
+
+def option_of(state: RequestState) -> str:
+    """Return the inbox option that stands for a terminal state."""
+    return APPROVE_OPTION if state == RequestState.APPROVED else REJECT_OPTION
+
+
+def reapply(
+    session: Session, parked: airflow_seams.Parked, request: RequestRow, grant: GrantRow, *, now: datetime
+) -> None:
+    """Give a gate that was retried by Airflow the decision it already has.
+
+    The net below the resume: if a late scheduler event has failed the resumed task all the
+    same, its retry asks again, and people must not be asked twice for one thing.
+    """
+    because = request.decided_because or ""
+    pins = Pins.from_text(request.pinned)
+    _enter(session, request, "decision_reapplied", because, by=CONTROL_PLANE, now=now)
+    answer(session, parked, request, pins, grant, because, by=CONTROL_PLANE, now=now)
+
+
+def close_if_due(
+    session: Session, parked: airflow_seams.Parked | None, request: RequestRow, *, now: datetime
+) -> bool:
+    """Settle a pending request whose time is up, or whose gate has gone; say whether it did."""
+    if request.state != RequestState.PENDING:
+        return False
+    if parked is None or not parked.is_try(request.ti_id, request.try_number):
+        _abandon(session, request, "The gate was cleared, retried or deleted.", now=now)
+        return True
+    if not parked.is_waiting:
+        _abandon(session, request, "The gate stopped waiting without a decision of this server.", now=now)
+        return True
+    if request.expires_at > now:
+        return False
+    state = RequestState.CONFLICT if request.decided_because == CONFLICT else RequestState.EXPIRED
+    settle(session, parked, request, state, SENTENCES[state], now=now)
+    return True
+
+
+def _abandon(session: Session, request: RequestRow, because: str, *, now: datetime) -> None:
+    request.state = RequestState.WITHDRAWN
+    request.decided_at = now
+    request.decided_because = because
+    _enter(session, request, "request_withdrawn", because, by=CONTROL_PLANE, now=now)
+    announcements.enqueue_update(session, request, now=now)
+
+
+def mark_conflict(session: Session, request: RequestRow, because: str, *, now: datetime) -> None:
+    """Record that somebody else's answer stands where ours was written; nothing is released."""
+    request.state = RequestState.CONFLICT
+    request.decided_because = because
+    if (grant := grants.of_gate(session, request.place)) and grant.request_id == request.id:
+        if grant.state in grants.OPENED:
+            grants.end(session, grant, GrantState.KILLED, because, now=now)
+    _enter(session, request, "request_conflict", because, by=CONTROL_PLANE, now=now)
+    announcements.enqueue_update(session, request, now=now)
+
+
+def _enter(
+    session: Session, request: RequestRow, kind: str, because: str, *, by: Person, now: datetime
+) -> None:
+    details: Mapping[str, Any] = {
+        "because": because,
+        "manifest": request.manifest_digest,
+        "sink": request.sink,
+        "action": request.action,
+        "policy": request.policy_digest,
+    }
+    ledger.append(
+        session, kind, at=now, actor=by.id, request_id=request.id, place=request.place, details=details
+    )
