@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_approvals.errors import ChannelError
 
 
-class RetryLater(ChannelError):
+class RetryLaterError(ChannelError):
     """The vendor asks to wait. Nothing was sent.
 
     :param seconds: how long to wait, at least.
@@ -18,7 +18,7 @@ class RetryLater(ChannelError):
         self.seconds = seconds
 
 
-class DeliveryRefused(ChannelError):
+class DeliveryRefusedError(ChannelError):
     """The vendor refused this very message for good; sending it again changes nothing."""
 
     code = "delivery_refused"
