@@ -261,7 +261,7 @@ class DeliveryRow(Base):
 class InboxRow(Base):
     """A signed callback, kept before it is acknowledged; its id makes a replay a no-op.
 
-    ``state``: ``new`` or ``done``.
+    ``state``: ``new``, ``taken-N`` (the Nth attempt is at work) or ``done``.
     """
 
     __tablename__ = "approvals_inbox"
