@@ -12,13 +12,13 @@ PARALLEL := -n 2 --dist loadgroup
 .DELETE_ON_ERROR:
 
 demo: $(READY)
-	$(BIN)/python -m docker.demo run
+	PYTHONPATH=$(CURDIR) $(BIN)/python docker/demo.py run
 
 demo-up: $(READY)
-	$(BIN)/python -m docker.demo up
+	PYTHONPATH=$(CURDIR) $(BIN)/python docker/demo.py up
 
 demo-down: $(READY)
-	$(BIN)/python -m docker.demo down
+	PYTHONPATH=$(CURDIR) $(BIN)/python docker/demo.py down
 
 test: $(READY)
 	$(PYTEST) $(PARALLEL)
