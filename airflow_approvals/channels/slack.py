@@ -84,7 +84,7 @@ class SlackChannel:
             unfurl_links=False,
             unfurl_media=False,
         )
-        return f"{answer['channel']}:{answer['ts']}"
+        return f"{_text(answer, 'channel')}:{_text(answer, 'ts')}"
 
     def update(self, ref: str, facts: RequestFacts) -> None:
         """Bring a posted message up to date.
@@ -121,16 +121,16 @@ class SlackChannel:
         :raises RetryLaterError: when Slack asks to wait.
         :raises ChannelError: when the history cannot be read to its end; then nothing is known.
         """
+        own_user = self._own_user
         for message in self._messages(since):
             blocks = message.get("blocks") or [{}]
-            ours = message.get("user") == self._own_user
-            if ours and blocks[0].get("block_id") == block_id_of(request_id):
-                return f"{self.channel}:{message['ts']}"
+            if message.get("user") == own_user and blocks[0].get("block_id") == block_id_of(request_id):
+                return f"{self.channel}:{_text(message, 'ts')}"
         return None
 
     @cached_property
     def _own_user(self) -> str:
-        return str(_call(self._client.auth_test)["user_id"])
+        return _text(_call(self._client.auth_test), "user_id")
 
     def _messages(self, since: datetime) -> Iterator[Mapping[str, Any]]:
         cursor: str | None = None
@@ -159,6 +159,13 @@ def _call(method: Callable[..., Any], **arguments: Any) -> Mapping[str, Any]:
         raise ChannelError(f"Slack could not be reached ({type(error).__name__}).") from None
     data: Mapping[str, Any] = answer.data
     return data
+
+
+def _text(answer: Mapping[str, Any], name: str) -> str:
+    value = answer.get(name)
+    if not isinstance(value, str) or not value:
+        raise ChannelError(f"Slack's answer holds no {name}.")
+    return value
 
 
 def _failure_of(error: SlackApiError) -> ChannelError:

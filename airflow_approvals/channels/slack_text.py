@@ -26,9 +26,9 @@ MAX_FALLBACK = 3000
 
 _MAX_ITEM = 200
 _CUT = " …"
-#: Control and format characters (bidirectional overrides among them) and lone surrogates: they
-#: would show something else than what is there, or not encode at all.
-_UNSHOWABLE = frozenset({"Cc", "Cf", "Cs"})
+#: Control and format characters (bidirectional overrides among them), odd line breaks and lone
+#: surrogates: they would show something else than what is there, or not encode at all.
+_UNSHOWABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def escape(text: str) -> str:
@@ -38,6 +38,7 @@ def escape(text: str) -> str:
 
 def showable(text: str) -> str:
     """Return the text without characters that hide or reorder what is shown; keep line breaks."""
+    text = text.replace("\t", " ")
     return "".join(c for c in text if c == "\n" or unicodedata.category(c) not in _UNSHOWABLE)
 
 
@@ -111,7 +112,8 @@ def quote(text: str) -> str:
 def and_more(items: list[str], limit: int, *, separator: str = ", ") -> str:
     """Join the items; those that do not fit into ``limit`` characters are counted instead.
 
-    The length is counted as it will be after escaping; a single item is cut to 200 characters.
+    The length is counted as it will be after escaping; an item is put on one line and cut
+    to 200 characters.
     """
     room = limit - len(" and 999999999 more")
     shown: list[str] = []
@@ -128,4 +130,5 @@ def and_more(items: list[str], limit: int, *, separator: str = ", ") -> str:
 
 
 def _short(item: str) -> str:
+    item = showable(one_line(item))
     return item if len(item) <= _MAX_ITEM else item[:_MAX_ITEM] + _CUT

@@ -32,6 +32,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NODE_FILES = REPOSITORY / "tests" / "node"
 CACHE = REPOSITORY / ".cache" / "node"
 TOKEN = "xoxb-approvals-emulated"
+#: The token of another app in the same workspace.
+OTHER_TOKEN = "xoxb-another-app"
 CHANNEL_NAME = "approvals"
 PEOPLE = ("alice", "bob", "viewer")
 START_SECONDS = 30.0
@@ -235,9 +237,12 @@ def _seed() -> dict[str, Any]:
     return {
         "slack": {
             "team": {"name": "Approvals", "domain": "approvals"},
-            "users": [*people, {"name": "approvals-app"}],
+            "users": [*people, {"name": "approvals-app"}, {"name": "another-app"}],
             "channels": [{"name": CHANNEL_NAME, "topic": "Requests for approval"}],
-            "tokens": [{"token": TOKEN, "type": "bot", "user": "approvals-app", "scopes": scopes}],
+            "tokens": [
+                {"token": TOKEN, "type": "bot", "user": "approvals-app", "scopes": scopes},
+                {"token": OTHER_TOKEN, "type": "bot", "user": "another-app", "scopes": scopes},
+            ],
             "strict_scopes": True,
         }
     }
