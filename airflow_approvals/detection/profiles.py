@@ -1,0 +1,200 @@
+"""Profiles: what becomes of each entity type.
+
+1. A profile is YAML with no unknown keys; one that says nothing about an entity type still
+   transforms it (``default``), so a new recognizer never lets anything through.
+2. Secrets cannot be kept.
+3. Its digest covers what it says, not how it is written.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from airflow_approvals.core.digest import document_digest
+from airflow_approvals.core.documents import Fields
+from airflow_approvals.detection.secrets import SECRET_ENTITIES
+from airflow_approvals.errors import ConfigurationError, ContractError
+
+PROFILE_VERSION = 1
+_SUFFIXES = (".yaml", ".yml")
+
+
+class Transformation(enum.StrEnum):
+    """What becomes of a finding.
+
+    ``replace`` puts ``<ENTITY_TYPE>`` in its place, ``mask`` one ``*`` for every letter or
+    digit, ``redact`` nothing; ``keep`` leaves it.
+    """
+
+    REPLACE = "replace"
+    MASK = "mask"
+    REDACT = "redact"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """How one entity type is treated; ``threshold`` is a score from 0 to 1, inclusive."""
+
+    transformation: Transformation
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named set of treatments.
+
+    ``threshold`` is the lowest score (0 to 1, inclusive) that counts where an entity type has
+    none of its own. ``wide`` adds recognizers whose findings are too uncertain to mask by.
+    """
+
+    name: str
+    threshold: float
+    default: Transformation = Transformation.REPLACE
+    entities: Mapping[str, Treatment] = field(default_factory=dict)
+    wide: bool = False
+
+    def treatment(self, entity_type: str) -> Treatment:
+        """Return what holds for this entity type."""
+        return self.entities.get(entity_type, Treatment(self.default, self.threshold))
+
+    @property
+    def lowest_threshold(self) -> float:
+        """The lowest score that counts for any entity type."""
+        return min([self.threshold, *(treatment.threshold for treatment in self.entities.values())])
+
+    @cached_property
+    def digest(self) -> str:
+        """``sha256:<hex>`` over what the profile says."""
+        return document_digest(
+            {
+                "version": PROFILE_VERSION,
+                "name": self.name,
+                "threshold": _thousandths(self.threshold),
+                "default": str(self.default),
+                "entities": [
+                    [kind, str(treatment.transformation), _thousandths(treatment.threshold)]
+                    for kind, treatment in sorted(self.entities.items())
+                ],
+            }
+        )
+
+
+#: What the independent re-scan looks for: a lower threshold and more recognizers than any
+#: shipped profile masks by. A licence number needs a word beside it in either.
+CLASSIFICATION = Profile(
+    name="classification",
+    threshold=0.25,
+    entities={"US_DRIVER_LICENSE": Treatment(Transformation.REPLACE, 0.35)},
+    wide=True,
+)
+
+
+def known_profiles() -> tuple[str, ...]:
+    """Return the names of the shipped profiles, sorted."""
+    folder = files("airflow_approvals.detection") / "profiles"
+    names = (entry.name for entry in folder.iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+
+
+def load_profile(profile: str | Profile) -> Profile:
+    """Return the profile of that name, or the one in a YAML file.
+
+    :param profile: a shipped profile's name, or a path that ends in ``.yaml`` or ``.yml``.
+    :raises ConfigurationError: when there is none, or it breaks the schema.
+    """
+    if isinstance(profile, Profile):
+        return profile
+    if profile.endswith(_SUFFIXES):
+        return _parse(_read(Path(profile)), profile)
+    if profile not in known_profiles():
+        raise ConfigurationError(
+            f"There is no masking profile {profile!r}.",
+            f"The known ones are {', '.join(known_profiles())}; a path to a .yaml file works as well.",
+        )
+    source = files("airflow_approvals.detection") / "profiles" / f"{profile}.yaml"
+    return _parse(source.read_text(encoding="utf-8"), profile)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The masking profile {path} cannot be read.") from error
+
+
+def _parse(text: str, where: str) -> Profile:
+    try:
+        return _profile(yaml.safe_load(text))
+    except yaml.YAMLError:
+        raise ConfigurationError(f"The masking profile {where} is not valid YAML.") from None
+    except ContractError as error:
+        raise ConfigurationError(
+            f"The masking profile {where} is wrong: {error.message}",
+            "Its keys are version, name, description, threshold, default and entities.",
+        ) from None
+
+
+def _profile(document: Any) -> Profile:
+    fields = Fields(document, "profile")
+    fields.version(PROFILE_VERSION)
+    fields.optional_text("description")
+    name = fields.text("name")
+    threshold = _threshold(fields.raw("threshold"), "threshold")
+    default = _transformation(fields.text("default"), "default")
+    entities = _entities(fields.raw("entities") or {}, default, threshold)
+    fields.end()
+    profile = Profile(name, threshold, default, entities)
+    _refuse_kept_secrets(profile)
+    return profile
+
+
+def _entities(document: Any, default: Transformation, threshold: float) -> dict[str, Treatment]:
+    if not isinstance(document, Mapping):
+        raise ContractError("profile: entities is not an object.")
+    return {str(kind): _treatment(str(kind), item, default, threshold) for kind, item in document.items()}
+
+
+def _treatment(kind: str, item: Any, default: Transformation, threshold: float) -> Treatment:
+    fields = Fields(item, f"profile: {kind}")
+    word = fields.optional_text("transformation")
+    own = fields.raw("threshold")
+    fields.end()
+    return Treatment(
+        default if word is None else _transformation(word, kind),
+        threshold if own is None else _threshold(own, kind),
+    )
+
+
+def _transformation(word: str, where: str) -> Transformation:
+    try:
+        return Transformation(word)
+    except ValueError:
+        known = ", ".join(Transformation)
+        raise ContractError(f"profile: {where} has no known transformation; they are {known}.") from None
+
+
+def _threshold(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ContractError(f"profile: the threshold of {where} must be a number from 0 to 1.")
+    if abs(value * 1000 - _thousandths(value)) > 1e-6:
+        raise ContractError(f"profile: the threshold of {where} has more than three decimals.")
+    return float(value)
+
+
+def _refuse_kept_secrets(profile: Profile) -> None:
+    for kind in SECRET_ENTITIES:
+        if profile.treatment(kind).transformation is Transformation.KEEP:
+            raise ContractError(f"profile: {kind} is a secret and cannot be kept.")
+
+
+def _thousandths(score: float) -> int:
+    return round(score * 1000)

@@ -1,0 +1,134 @@
+"""The recognizers: Presidio's, and ours where it has none or needs the network.
+
+Import this module only where an engine is made: it loads Presidio, which takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import tldextract
+from presidio_analyzer import (
+    AnalysisExplanation,
+    EntityRecognizer,
+    LocalRecognizer,
+    Pattern,
+    RecognizerRegistry,
+    RecognizerResult,
+)
+from presidio_analyzer import predefined_recognizers as presidio
+from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
+
+from airflow_approvals.detection.secrets import SECRET_ENTITIES, secret_spans
+
+LANGUAGE = "en"
+_CERTAIN = 1.0
+
+#: The snapshot of the public suffix list inside the wheel; never fetched, never cached on disk.
+_SUFFIXES = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+
+# Mastercard's second range, which Presidio's pattern leaves out: 222100 to 272099, 16 digits.
+# Source: https://www.mastercard.com/global/en/business/issuers/get-support/2-series-bin-expansion.html
+_TWO_SERIES = r"\b(?:222[1-9]|22[3-9]\d|2[3-6]\d{2}|27[01]\d|2720)(?:[ -]?\d{4}){3}\b"
+
+#: National identifiers with a checksum or an unmistakable form, whatever the language around them.
+_COUNTRIES: tuple[type[EntityRecognizer], ...] = (
+    presidio.CaSinRecognizer,
+    presidio.DeTaxIdRecognizer,
+    presidio.EsNieRecognizer,
+    presidio.EsNifRecognizer,
+    presidio.FiPersonalIdentityCodeRecognizer,
+    presidio.InAadhaarRecognizer,
+    presidio.InPanRecognizer,
+    presidio.ItFiscalCodeRecognizer,
+    presidio.KrRrnRecognizer,
+    presidio.PlPeselRecognizer,
+    presidio.SePersonnummerRecognizer,
+    presidio.SgFinRecognizer,
+    presidio.UkDrivingLicenceRecognizer,
+    presidio.UkNinoRecognizer,
+    presidio.UsMbiRecognizer,
+)
+
+#: Worth a second look after masking, too uncertain to mask by.
+_UNCERTAIN: tuple[type[EntityRecognizer], ...] = (
+    presidio.AuMedicareRecognizer,
+    presidio.AuTfnRecognizer,
+    presidio.DeIdCardRecognizer,
+    presidio.DePassportRecognizer,
+    presidio.DeSocialSecurityRecognizer,
+    presidio.InPassportRecognizer,
+    presidio.InVoterRecognizer,
+    presidio.ThTninRecognizer,
+    presidio.UkPassportRecognizer,
+    presidio.ZaIdNumberRecognizer,
+)
+
+
+class OfflineEmailRecognizer(presidio.EmailRecognizer):
+    """Presidio's e-mail recognizer with the public suffix list that is in the wheel.
+
+    Addresses in domains that are nobody's (``.internal``, ``.local``, ``.example``) count too:
+    they name people all the same.
+    """
+
+    def validate_result(self, pattern_text: str) -> bool:
+        """Say whether the domain has a public suffix or one reserved for private use."""
+        domain = pattern_text.rsplit("@", 1)[-1]
+        return bool(_SUFFIXES(domain).fqdn) or domain.lower().endswith(_PRIVATE_DOMAINS)
+
+
+#: Source: RFC 6761 and RFC 6762 (reserved names), ICANN resolution 2024.07.29.06 (.internal)
+_PRIVATE_DOMAINS = (".internal", ".local", ".example", ".invalid", ".test", ".localhost", ".lan", ".corp", ".home")
+
+
+class SecretRecognizer(LocalRecognizer):
+    """Find one kind of secret by the patterns of :mod:`airflow_approvals.detection.secrets`."""
+
+    def __init__(self, entity_type: str) -> None:
+        super().__init__(supported_entities=[entity_type], name=f"{entity_type} recognizer")
+
+    def load(self) -> None:
+        """Do nothing: the patterns are compiled at import."""
+
+    def analyze(
+        self, text: str, entities: list[str], nlp_artifacts: NlpArtifacts | None = None
+    ) -> list[RecognizerResult]:
+        """Return the secrets in a text, with their exact spans."""
+        return [self._result(start, end) for start, end in secret_spans(self.supported_entities[0], text)]
+
+    def _result(self, start: int, end: int) -> RecognizerResult:
+        return RecognizerResult(
+            entity_type=self.supported_entities[0],
+            start=start,
+            end=end,
+            score=_CERTAIN,
+            analysis_explanation=AnalysisExplanation(recognizer=self.name, original_score=_CERTAIN),
+            recognition_metadata={
+                RecognizerResult.RECOGNIZER_NAME_KEY: self.name,
+                RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: self.id,
+            },
+        )
+
+
+def build_registry(nlp_engine: NlpEngine, *, wide: bool) -> RecognizerRegistry:
+    """Return Presidio's default recognizers for English with ours added.
+
+    :param wide: add the uncertain ones.
+    """
+    registry = RecognizerRegistry(supported_languages=[LANGUAGE])
+    registry.load_predefined_recognizers(languages=[LANGUAGE], nlp_engine=nlp_engine)
+    registry.remove_recognizer("EmailRecognizer")
+    for recognizer in _own(wide):
+        registry.add_recognizer(recognizer)
+    return registry
+
+
+def _own(wide: bool) -> Iterator[EntityRecognizer]:
+    yield OfflineEmailRecognizer(name="EmailRecognizer")
+    yield presidio.CreditCardRecognizer(
+        patterns=[Pattern("Mastercard 2-series", _TWO_SERIES, 0.3)], name="Mastercard2SeriesRecognizer"
+    )
+    yield from (SecretRecognizer(entity_type) for entity_type in SECRET_ENTITIES)
+    for kind in _COUNTRIES + (_UNCERTAIN if wide else ()):
+        yield kind(supported_language=LANGUAGE)
