@@ -34,6 +34,7 @@ HISTORY_PAGE = 200
 MAX_HISTORY_PAGES = 5
 
 _CHANNEL = re.compile(r"[CG][A-Z0-9]{2,30}")
+_CODE = re.compile(r"[a-z_]{1,60}")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _EVENT_TYPE = "approvals_request"
 #: What no later attempt changes, because it is about this message or this person.
@@ -173,7 +174,8 @@ def _failure_of(error: SlackApiError) -> ChannelError:
     if response.status_code == 429:
         return RetryLaterError("Slack asks to wait.", _retry_after(response.headers))
     data = response.data if isinstance(response.data, Mapping) else {}
-    code = re.sub(r"[^a-z_]", "", str(data.get("error", "")))[:60] or f"http_{response.status_code}"
+    named = str(data.get("error", ""))
+    code = named if _CODE.fullmatch(named) else f"http_{response.status_code}"
     if code in {"ratelimited", "rate_limited"}:
         return RetryLaterError("Slack asks to wait.", _retry_after(response.headers))
     if code in _FOR_GOOD:

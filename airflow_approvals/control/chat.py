@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from sqlalchemy.orm import Session
@@ -28,8 +28,6 @@ from airflow_approvals.store.tables import RequestRow
 log = logging.getLogger(__name__)
 
 BATCH = 50
-#: A click that could not be worked on for so long is given up: its moment has passed.
-GIVE_UP_AFTER = timedelta(minutes=10)
 _SLACK = Channel.SLACK.value
 
 NO_WORKSPACE = Refusal("slack_not_in_policy", "The active policy does not name a Slack workspace.", 403)
@@ -154,7 +152,7 @@ def _take(deps: ChatDeps, session: Session, callback_id: str) -> _Taken | None:
 
 
 def _answer(deps: ChatDeps, taken: _Taken) -> bool:
-    if deps.clock() - taken.received_at > GIVE_UP_AFTER:
+    if deps.clock() - taken.received_at >= inbox.GIVE_UP_AFTER:
         return _settle(deps, taken, NOT_PROCESSED, record=True)
     known = deps.run(lambda session: _recognise(deps, session, taken.click))
     if isinstance(known, _NotYet):

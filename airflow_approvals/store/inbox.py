@@ -2,7 +2,8 @@
 
 A row goes ``new`` → ``taken-1`` → ``done``. A process that dies at work leaves ``taken-N``; the
 row can be taken again ``N`` minutes after it came in, as ``taken-N+1``. Every step compares the
-state it starts from, so two processes never work on the same attempt.
+state it starts from, so two processes never work on the same attempt. The last attempt can be
+repeated: all that is left to do then is to give up, see :data:`GIVE_UP_AFTER`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ DONE = "done"
 MAX_ATTEMPTS = 10
 #: How long one attempt may take before another process may assume that it died.
 ATTEMPT = timedelta(minutes=1)
+#: From this age on a callback is only closed, never acted on: its moment has passed.
+GIVE_UP_AFTER = ATTEMPT * MAX_ATTEMPTS
 
 _TAKEN = tuple(f"taken-{n}" for n in range(1, MAX_ATTEMPTS + 1))
 _OPEN = (NEW, *_TAKEN)
@@ -58,7 +61,7 @@ def take(session: Session, callback_id: str, *, now: datetime) -> InboxRow | Non
     row = session.get(InboxRow, callback_id)
     if row is None or not _is_free(row.state, row.received_at, now):
         return None
-    following = _OPEN[_OPEN.index(row.state) + 1] if row.state != _OPEN[-1] else DONE
+    following = _OPEN[min(_OPEN.index(row.state) + 1, MAX_ATTEMPTS)]
     return row if move(session, callback_id, row.state, following) else None
 
 
