@@ -1,0 +1,1 @@
+"""What a deployment decided: Airflow options, secret files and the policy file."""
