@@ -321,7 +321,8 @@ class AirflowDeployment:
 def _clean_environment() -> dict[str, str]:
     """The caller's environment without its Airflow, and without a proxy for the loopback."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
-    return {**kept, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {**kept, "PATH": path, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 
 
 def _run_path(dag_id: str, run_id: str) -> str:

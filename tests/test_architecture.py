@@ -1,0 +1,74 @@
+"""What the rooms promise each other, beyond the import contracts that ``make lint`` checks."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+PACKAGE = PROJECT / "airflow_approvals"
+DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
+HEAVY = {"presidio_analyzer", "presidio_anonymizer", "spacy", "thinc"}
+SERVER_ONLY = {"airflow_approvals.store", "airflow_approvals.control", "airflow_approvals.api"}
+
+
+@pytest.mark.parametrize("dag_file", DAG_FILES, ids=lambda path: path.stem)
+def test_parsing_a_dag_loads_neither_presidio_nor_the_server(dag_file: Path, tmp_path: Path) -> None:
+    """Every worker and the DAG processor parse these files again and again."""
+    loaded = _modules_after(f"import runpy; dag = runpy.run_path({str(dag_file)!r})", tmp_path)
+    assert "airflow_approvals.sensors.approval" in loaded
+    assert not HEAVY & loaded
+    assert not SERVER_ONLY & loaded
+
+
+def test_import_airflow_stays_light_with_the_policy_hook(tmp_path: Path) -> None:
+    """The hook is imported by every Airflow process, also by those that never serve a request."""
+    loaded = _modules_after("import airflow.settings; airflow.settings.initialize()", tmp_path)
+    assert "airflow_approvals.policy_hooks" in loaded
+    assert "fastapi" not in loaded
+    assert not HEAVY & loaded
+    assert not SERVER_ONLY & loaded
+
+
+def test_the_policy_hook_imports_the_standard_library_only() -> None:
+    tree = ast.parse((PACKAGE / "policy_hooks.py").read_text())
+    modules = {
+        name.split(".")[0]
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+        )
+    }
+    assert modules <= set(sys.stdlib_module_names)
+
+
+def test_every_file_can_be_read_in_one_sitting() -> None:
+    long = {
+        str(path.relative_to(PROJECT)): lines
+        for path in PACKAGE.rglob("*.py")
+        if (lines := len(path.read_text().splitlines())) > 350
+    }
+    assert long == {}
+
+
+def _modules_after(code: str, home: Path) -> set[str]:
+    """Run ``code`` in a fresh interpreter and return the names of all loaded modules."""
+    script = f"{code}\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**environment, "AIRFLOW_HOME": str(home)},
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
