@@ -31,7 +31,8 @@ class RequestFacts:
     second scan still found, ``coverage`` is (scanned, total) in cells, ``not_scanned`` the
     number of objects nobody looked into. ``who_may_decide`` are names, the requesters already
     taken out. ``reported_by`` names the task and the DAG version that reported the data.
-    ``author_reason`` and ``author_body`` are the DAG author's words and never facts.
+    ``author_reason`` and ``author_body`` are the DAG author's words and never facts. ``deciding``
+    are the ways by which a vote counts; in the others the request can only be seen.
     """
 
     request_id: str
@@ -65,3 +66,4 @@ class RequestFacts:
     task_id: str
     reported_by: str
     map_index: int = NO_MAP_INDEX
+    deciding: frozenset[Channel] = frozenset(Channel)

@@ -15,7 +15,7 @@ from urllib.parse import quote as percent_encode
 from airflow_approvals.channels import slack_text as text
 from airflow_approvals.channels.facts import RequestFacts
 from airflow_approvals.channels.slack_interaction import APPROVE_ACTION, REJECT_ACTION
-from airflow_approvals.core.models import NO_MAP_INDEX, RequestState
+from airflow_approvals.core.models import NO_MAP_INDEX, Channel, RequestState
 
 _MAX_LIST = 600
 _MAX_AUTHOR = 1400
@@ -55,7 +55,7 @@ def render(facts: RequestFacts) -> SlackMessage:
         *_findings(facts),
         *_author(facts),
         *_votes(facts),
-        *(_outcome(facts) if facts.state.is_terminal else [_buttons(facts)]),
+        *_what_now(facts),
         _origin(facts),
     ]
     return SlackMessage(text.fit(text.one_line(_summary(facts, title)), text.MAX_FALLBACK), blocks)
@@ -147,6 +147,19 @@ def _votes(facts: RequestFacts) -> list[text.Block]:
         for vote in facts.votes
     ]
     return text.listing("Votes", text.and_more(lines, text.MAX_SECTION, separator="\n"))
+
+
+def _what_now(facts: RequestFacts) -> list[text.Block]:
+    if facts.state.is_terminal:
+        return _outcome(facts)
+    if Channel.SLACK not in facts.deciding:
+        return [
+            {
+                "type": "section",
+                "text": text.markup("*Answer in Airflow.* The rule does not let Slack decide."),
+            }
+        ]
+    return [_buttons(facts)]
 
 
 def _outcome(facts: RequestFacts) -> list[text.Block]:

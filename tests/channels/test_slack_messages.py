@@ -91,6 +91,13 @@ def test_a_pending_request_has_two_buttons_that_carry_the_id_only():
         assert "0123456789ab" in question
 
 
+def test_where_slack_may_only_view_there_are_no_buttons():
+    facts = some_facts(deciding=frozenset({Channel.UI}))
+    assert buttons(facts) == []
+    assert "Answer in Airflow." in shown(facts)
+    assert_slack_takes(render(facts).blocks)
+
+
 @pytest.mark.parametrize("state", [state for state in RequestState if state.is_terminal])
 def test_a_closed_request_has_no_buttons_and_says_by_whom(state):
     votes = (VoteFact("bob", Verdict.APPROVE, Channel.SLACK, AT),)
