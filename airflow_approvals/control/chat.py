@@ -209,9 +209,10 @@ def _finish(deps: ChatDeps, session: Session, taken: _Taken, refusal: Refusal | 
     if not inbox.move(session, taken.id, taken.state, inbox.DONE):
         return False
     if refusal is not None:
-        if record:
-            _record(deps, session, taken.click, refusal)
         _tell(deps, session, taken.click, refusal)
+        if record:
+            # Last, because it locks the head of the ledger until the transaction ends.
+            _record(deps, session, taken.click, refusal)
     return True
 
 
