@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from demo_sink import count_released, objects
-from demo_world import ROOM, World, end_recorded, fresh_room, record_processes, still_running
+from demo_world import PROJECT, ROOM, World, end_recorded, fresh_room, record_processes, still_running
 
 from tests.live.process_groups import tail
 from tests.live.slack_clicks import APPROVE, REJECT, click
@@ -32,7 +32,7 @@ def run() -> str:
     """Play the mission; :raises RuntimeError: when any step does not go as it must."""
     world = _build()
     try:
-        return _play(world)
+        return play(world)
     except BaseException:
         _show_logs()
         raise
@@ -66,7 +66,7 @@ def press(user: str, verdict: str) -> str:
     known = json.loads((ROOM / "slack.json").read_text())
     slack = SlackEmulator(port=known["port"], folder=ROOM / "slack")
     slack.channel, slack.team, slack.users = known["channel"], known["team"], known["users"]
-    messages = _open_messages(slack)
+    messages = open_messages(slack)
     for message in messages:
         _press(slack, known["interactions"], known["signing_secret"], user, message, BUTTONS[verdict])
     return f"demo: {user} pressed {verdict} on {len(messages)} messages"
@@ -87,7 +87,8 @@ def _build() -> World:
     return world
 
 
-def _play(world: World) -> str:
+def play(world: World) -> str:
+    """Play the mission in a running world; return the closing line, with what was counted."""
     _say("alice triggers the export of tickets and logs")
     run_id = world.airflow.trigger(DAG, "alice")
     _say("tasks mask both data sets and classify the copies; then both gates park")
@@ -104,7 +105,7 @@ def _play(world: World) -> str:
 
 def _refuse_alice(world: World, run_id: str, message: dict[str, Any]) -> None:
     _say("alice, who started the run, presses Approve")
-    _press_in(world, "alice", message)
+    press_in(world, "alice", message)
     words = world.airflow.wait_for(
         lambda: [text for name, text in world.slack.whispers() if name == "alice"], 30, "a private refusal"
     )
@@ -117,9 +118,9 @@ def _refuse_alice(world: World, run_id: str, message: dict[str, Any]) -> None:
 def _approve_as_bob(world: World, run_id: str, messages: list[dict[str, Any]]) -> None:
     _say("bob, a data owner who did not start it, presses Approve on both")
     for message in messages:
-        _press_in(world, "bob", message)
+        press_in(world, "bob", message)
     world.airflow.wait_for_run(DAG, run_id, timeout=120)
-    world.airflow.wait_for(lambda: not _open_messages(world.slack), 30, "the messages to show the outcome")
+    world.airflow.wait_for(lambda: not open_messages(world.slack), 30, "the messages to show the outcome")
     _say("the gates opened, the release tasks checked every byte, the run succeeded")
 
 
@@ -134,7 +135,8 @@ def _proof(world: World) -> str:
     return f"demo: released {released} objects, ledger verified ({entries[1]} entries)"
 
 
-def _press_in(world: World, user: str, message: dict[str, Any]) -> None:
+def press_in(world: World, user: str, message: dict[str, Any]) -> None:
+    """Press Approve on a message, as one of the people."""
     _press(world.slack, world.interactions, world.signing_secret, user, message, APPROVE)
 
 
@@ -156,11 +158,12 @@ def _press(
 
 
 def _announced(world: World) -> list[dict[str, Any]]:
-    found = _open_messages(world.slack)
+    found = open_messages(world.slack)
     return found if len(found) >= len(GATES) else []
 
 
-def _open_messages(slack: SlackEmulator) -> list[dict[str, Any]]:
+def open_messages(slack: SlackEmulator) -> list[dict[str, Any]]:
+    """Return the messages that still have buttons, oldest first."""
     return [one for one in slack.messages() if _has_buttons(one)]
 
 
@@ -210,7 +213,7 @@ def _say(text: str) -> None:
 def _show_logs() -> None:
     logs = [*(ROOM / "airflow" / "process-logs").glob("*.log"), ROOM / "slack" / "slack-emulator.log"]
     for log in sorted(log for log in logs if log.exists()):
-        print(f"== the end of {log.relative_to(ROOM.parent)}\n{tail(log, 20)}", file=sys.stderr)
+        print(f"== the end of {log.relative_to(PROJECT)}\n{tail(log, 20)}", file=sys.stderr)
 
 
 def _interrupted(*_: object) -> NoReturn:
