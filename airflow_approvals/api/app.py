@@ -16,6 +16,7 @@ from airflow_approvals import __version__
 from airflow_approvals.api import records, refusals, requests, slack
 from airflow_approvals.api.auth import signed_in
 from airflow_approvals.config.settings import Settings
+from airflow_approvals.control import messages
 from airflow_approvals.control.dispatcher import Dispatcher
 from airflow_approvals.control.execution_hooks import missing_hooks
 from airflow_approvals.errors import ConfigurationError
@@ -34,6 +35,11 @@ def create_app() -> FastAPI:
         redoc_url=None,
     )
     refusals.install(app)
+    app.state.slack_door = slack.SlackDoor(
+        secrets=lambda: slack.signing_secrets(Settings.load()),
+        keep=messages.keep_click,
+        process=messages.process_and_deliver,
+    )
     for router in (requests.router, records.router, slack.router):
         app.include_router(router)
 

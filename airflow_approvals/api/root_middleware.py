@@ -37,6 +37,7 @@ class ApprovalsMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -50,9 +51,7 @@ class ApprovalsMiddleware:
         else:
             await self.app(scope, receive, send)
 
-    async def _record(
-        self, override: overrides.Override, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _record(self, override: overrides.Override, scope: Scope, receive: Receive, send: Send) -> None:
         body = _Copy()
         answer = _Copy()
         status = 0
@@ -100,6 +99,8 @@ async def _keep(override: overrides.Override, scope: Scope, body: Any, answer: A
     except HTTPException:
         return
     try:
-        await to_thread.run_sync(lambda: overrides.keep(override, caller.person, caller.channel, body, answer))
+        await to_thread.run_sync(
+            lambda: overrides.keep(override, caller.person, caller.channel, body, answer)
+        )
     except Exception:
         log.exception("approvals: an override in a gated run could not be recorded")

@@ -16,9 +16,7 @@ _ROOM = "airflow_approvals.cli"
 ARG_REQUEST = Arg(("request_id",), help="Id of the request")
 ARG_STATE = Arg(("--state",), help="Only requests in this state", default=None)
 ARG_LIMIT = Arg(("--limit",), help="At most so many, newest first", type=int, default=50)
-ARG_POLICY = Arg(
-    ("path",), help="Policy file; [approvals] policy_file by default", nargs="?", default=None
-)
+ARG_POLICY = Arg(("path",), help="Policy file; [approvals] policy_file by default", nargs="?", default=None)
 ARG_KEY_FILE = Arg(("path",), help="Where to write the new private key; must not exist")
 ARG_SOURCE = Arg(("source",), help="A file, a glob or a folder")
 ARG_TARGET = Arg(("target",), help="Where the masked copy goes; must not exist")

@@ -228,7 +228,7 @@ def connection_parts(conn_id: str) -> tuple[str, ...] | None:
 
     The parts hold the password: they go into a keyed fingerprint and nowhere else.
     """
-    from airflow.exceptions import AirflowNotFoundException
+    from airflow.sdk.exceptions import AirflowNotFoundException
 
     try:
         conn = Connection.get_connection_from_secrets(conn_id)
@@ -251,9 +251,7 @@ def triggering_user(session: Session, dag_id: str, run_id: str) -> str | None:
 def logged_clearers(session: Session, dag_id: str, run_id: str) -> set[str]:
     """Return the users whom Airflow's own log names for clearing in this run."""
     rows = session.scalars(
-        select(Log.owner).where(
-            Log.dag_id == dag_id, Log.run_id == run_id, Log.event.in_(_CLEARING_EVENTS)
-        )
+        select(Log.owner).where(Log.dag_id == dag_id, Log.run_id == run_id, Log.event.in_(_CLEARING_EVENTS))
     )
     return {owner for owner in rows if owner}
 

@@ -18,10 +18,11 @@ from sqlalchemy.orm import Session
 from airflow_approvals.control import airflow_seams, announcements, settlement
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.control.requesters import Requesters, requesters_of
+from airflow_approvals.control.views import show
 from airflow_approvals.core.classification import Label
 from airflow_approvals.core.decision import Tally, eligible, tally
 from airflow_approvals.core.models import Channel, Person, Refusal, RequestState, Verdict, Vote
-from airflow_approvals.core.policy import Bar, Facts, Policy, stricter
+from airflow_approvals.core.policy import NOTHING_ALLOWS_IT, Bar, Facts, Policy, stricter
 from airflow_approvals.errors import ConfigurationError
 from airflow_approvals.store import ledger, policies
 from airflow_approvals.store.session import run_transaction
@@ -50,7 +51,9 @@ def decide(
     if len(reason) > MAX_REASON:
         return Refusal("reason_too_long", f"The reason is longer than {MAX_REASON} characters.", 422)
     try:
-        outcome = run_transaction(lambda session: _decide(session, request_id, person, verdict, reason, channel))
+        outcome = run_transaction(
+            lambda session: _decide(session, request_id, person, verdict, reason, channel)
+        )
     except ConfigurationError as error:
         return Refusal("not_configured", str(error), 409)
     if isinstance(outcome, Decided) and outcome.state.is_terminal:
@@ -71,25 +74,29 @@ def _decide(
     now = datetime.now(UTC)
     found = _lock(session, request_id, now)
     if isinstance(found, Refusal):
+        if (closed := session.get(RequestRow, request_id)) is not None:
+            _refused(session, closed, person, channel, found, now=now)
         return found
     parked, request = found
     policy = policies.active_policy(session)
     requesters = _requesters_now(session, request)
+    barred = frozenset() if policy is not None and policy.dev_mode else requesters.names
     bar = _bar_now(request, policy)
     groups = policy.groups if policy else {}
     votes = _votes(session, request.id)
-    refusal = eligible(bar, groups, requesters.names, person, channel) or _voted(votes, person)
+    refusal = eligible(bar, groups, barred, person, channel)
+    if refusal is None:
+        refusal = _voted(votes, person)
     if refusal is not None:
         _refused(session, request, person, channel, refusal, now=now)
         return refusal
     vote = Vote(person, verdict, reason, channel, now)
     _cast(session, request, vote)
-    result = tally(
-        bar, groups, requesters.names, [*votes, vote], unattributed=requesters.unattributed
-    )
+    result = tally(bar, groups, barred, [*votes, vote], unattributed=requesters.unattributed)
     if result.state.is_terminal:
         settlement.settle(session, parked, request, result.state, result.because, by=person, now=now)
     else:
+        show(session, parked, request)
         announcements.enqueue_update(session, request, now=now)
     return Decided(request.id, result.state, _sentence(result))
 
@@ -116,11 +123,9 @@ def _requesters_now(session: Session, request: RequestRow) -> Requesters:
 
 def _bar_now(request: RequestRow, policy: Policy | None) -> Bar:
     """Return the stricter of the bar pinned at registration and the one in force now."""
-    from airflow_approvals.control.registration import NO_POLICY
-
     pinned = Pins.from_text(request.pinned).bar
     if policy is None:
-        return stricter(pinned, NO_POLICY)
+        return stricter(pinned, NOTHING_ALLOWS_IT)
     return stricter(pinned, policy.judge(Facts(request.action, request.sink, Label.parse(request.label))))
 
 
@@ -163,6 +168,7 @@ def _cast(session: Session, request: RequestRow, vote: Vote) -> None:
             "reason": vote.reason,
             "name": vote.person.name,
             "manifest": request.manifest_digest,
+            "not_evidence": Pins.from_text(request.pinned).dev_mode,
         },
     )
 
@@ -215,11 +221,10 @@ def _confirm(session: Session, request_id: str) -> None:
     session.refresh(request, with_for_update=True)
     if parked is None or parked.inbox is None or request.state not in _BY_PEOPLE:
         return
-    expected = settlement.option_of(request.state)
+    expected = settlement.option_of(RequestState(request.state))
     if parked.inbox.response_received and parked.inbox.chosen_options != [expected]:
         because = "Another answer stands in Airflow's inbox than the one decided here."
         settlement.mark_conflict(session, request, because, now=datetime.now(UTC))
 
 
 _BY_PEOPLE = (RequestState.APPROVED, RequestState.REJECTED)
-

@@ -17,7 +17,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_approvals.config.settings import Settings
-from airflow_approvals.control import airflow_seams, grants, lease, messages, metrics, registration, settlement
+from airflow_approvals.control import (
+    airflow_seams,
+    grants,
+    lease,
+    messages,
+    metrics,
+    registration,
+    settlement,
+)
 from airflow_approvals.core.models import GrantState, RequestState
 from airflow_approvals.store.session import run_transaction
 from airflow_approvals.store.tables import GrantRow, RequestRow
@@ -123,7 +131,9 @@ class Dispatcher:
         self._let_go()
 
     def _round(self) -> None:
-        held = run_transaction(lambda s: lease.acquire(s, lease.DISPATCHER, self._holder, now=datetime.now(UTC)))
+        held = run_transaction(
+            lambda s: lease.acquire(s, lease.DISPATCHER, self._holder, now=datetime.now(UTC))
+        )
         if not held:
             return
         started = time.monotonic()

@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 from airflow.api_fastapi.execution_api.datamodels.token import TIToken
 from airflow.api_fastapi.execution_api.security import require_auth
@@ -28,12 +28,15 @@ from airflow_approvals.store.session import run_transaction
 
 log = logging.getLogger(__name__)
 
+Token = Annotated[TIToken, Depends(require_auth)]
+Solver = Annotated[str, Depends(current_dependency_solver)]
+
 
 async def intake_hook(
     task_instance_id: str,
     request: Request,
-    token: TIToken = Depends(require_auth),
-    solver: str = Depends(current_dependency_solver),
+    token: Token,
+    solver: Solver,
 ) -> None:
     """``POST /hitlDetails/{id}``: take down what a gate asks for."""
     if solver == "fastapi":
@@ -43,8 +46,8 @@ async def intake_hook(
 
 async def own_answer_hook(
     task_instance_id: str,
-    token: TIToken = Depends(require_auth),
-    solver: str = Depends(current_dependency_solver),
+    token: Token,
+    solver: Solver,
 ) -> None:
     """``PATCH /hitlDetails/{id}``: a gate never answers itself."""
     if solver == "fastapi":
@@ -53,8 +56,8 @@ async def own_answer_hook(
 
 async def start_hook(
     task_instance_id: str,
-    token: TIToken = Depends(require_auth),
-    solver: str = Depends(current_dependency_solver),
+    token: Token,
+    solver: Solver,
 ) -> None:
     """``PATCH /task-instances/{id}/run``: the start ring."""
     if solver == "fastapi":
@@ -63,8 +66,8 @@ async def start_hook(
 
 async def connection_hook(
     connection_id: str,
-    token: TIToken = Depends(require_auth),
-    solver: str = Depends(current_dependency_solver),
+    token: Token,
+    solver: Solver,
 ) -> None:
     """``GET /connections/{id}``: the credential ring."""
     if solver == "fastapi":
@@ -76,8 +79,8 @@ async def connection_hook(
 
 async def state_hook(
     task_instance_id: str,
-    token: TIToken = Depends(require_auth),
-    solver: str = Depends(current_dependency_solver),
+    token: Token,
+    solver: Solver,
 ) -> AsyncIterator[None]:
     """``PATCH /task-instances/{id}/state``: look, once core is done, whether a grant is spent.
 
@@ -166,9 +169,7 @@ def _own_answer(session: Session, ti_id: str) -> Refusal | None:
         return None
     from airflow_approvals.store import ledger
 
-    ledger.append(
-        session, "foreign_answer_refused", at=datetime.now(UTC), place=airflow_seams.place_of(ti)
-    )
+    ledger.append(session, "foreign_answer_refused", at=datetime.now(UTC), place=airflow_seams.place_of(ti))
     return Refusal("own_answer", "A gate is answered by people, through the approvals server.", 409)
 
 

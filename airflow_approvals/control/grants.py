@@ -143,9 +143,8 @@ def refresh(session: Session, grant: GrantRow, dag: Any, ti: TaskInstance | None
         if airflow_seams.was_replaced_after_success(session, bound, binding.first_try):
             because = f"task {binding.task_id} was cleared after it had succeeded"
             end(session, grant, GrantState.KILLED, because, now=now)
-    if grant.state in OPENED:
-        if cleared := _cleared(session, grant, binding, dag, ti):
-            end(session, grant, GrantState.KILLED, f"{cleared} was cleared after the approval", now=now)
+    if grant.state in OPENED and (cleared := _cleared(session, grant, binding, dag, ti)):
+        end(session, grant, GrantState.KILLED, f"{cleared} was cleared after the approval", now=now)
 
 
 def first_lapse(session: Session, grant: GrantRow, ti: TaskInstance, *, now: datetime) -> str | None:

@@ -75,5 +75,7 @@ def _setup_problems() -> list[str]:
     except ConfigurationError as error:
         problems.append(str(error))
     if run_transaction(policies.active_policy) is None:
-        problems.append("No policy is active, so every gate refuses: run `airflow approvals policy activate`.")
+        problems.append(
+            "No policy is active, so every gate refuses: run `airflow approvals policy activate`."
+        )
     return problems

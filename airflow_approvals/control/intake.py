@@ -111,5 +111,3 @@ CONFLICT = "The task sent a second, different request on the same try."
 def place_has_intake(session: Session, ti_id: str) -> bool:
     """Whether this task instance has ever sent an ask."""
     return session.scalar(select(IntakeRow.id).where(IntakeRow.ti_id == ti_id).limit(1)) is not None
-
-

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -80,8 +81,12 @@ def keep(override: Override, person: Person, channel: Channel, body: Any, answer
     places = sorted(set(_places(override, document, answer)), key=str)
     run_transaction(lambda session: _record(session, override, person, channel, places, document))
     for dag_id, run_id in sorted({(place.dag_id, place.run_id) for place in places}):
-        for request_id in run_transaction(lambda s, d=dag_id, r=run_id: _pending(s, d, r)):  # type: ignore[misc]
-            run_transaction(lambda s, i=request_id: _close(s, i))  # type: ignore[misc]
+        _close_pending(dag_id, run_id)
+
+
+def _close_pending(dag_id: str, run_id: str) -> None:
+    for request_id in run_transaction(partial(_pending, dag_id=dag_id, run_id=run_id)):
+        run_transaction(partial(_close, request_id=request_id))
 
 
 def _changes_state(document: Mapping[str, Any]) -> bool:
@@ -164,14 +169,14 @@ def _is_gated(session: Session, place: Place) -> bool:
     return dag is not None and dag_graph.dag_has_gate(dag)
 
 
-def _pending(session: Session, dag_id: str, run_id: str) -> list[str]:
+def _pending(session: Session, *, dag_id: str, run_id: str) -> list[str]:
     found = select(RequestRow.id).where(
         RequestRow.dag_id == dag_id, RequestRow.run_id == run_id, RequestRow.state == RequestState.PENDING
     )
     return list(session.scalars(found))
 
 
-def _close(session: Session, request_id: str) -> None:
+def _close(session: Session, *, request_id: str) -> None:
     request = session.get_one(RequestRow, request_id)
     parked = lock_gate(session, request.place)
     session.refresh(request, with_for_update=True)

@@ -22,7 +22,7 @@ from airflow_approvals.control.requesters import Requesters, requesters_of
 from airflow_approvals.control.views import show
 from airflow_approvals.core.ask import Ask
 from airflow_approvals.core.models import GrantState, Place, RequestState
-from airflow_approvals.core.policy import Bar, Effect, Facts, Policy
+from airflow_approvals.core.policy import NOTHING_ALLOWS_IT, Effect, Facts, Policy
 from airflow_approvals.store import ledger, policies
 from airflow_approvals.store.tables import GrantRow, IntakeRow, RequestRow
 
@@ -138,7 +138,7 @@ def _pins(
     ask: Ask,
     consumers: frozenset[str],
 ) -> Pins:
-    bar = policy.judge(Facts(ask.action, ask.sink, ask.label)) if policy else NO_POLICY
+    bar = policy.judge(Facts(ask.action, ask.sink, ask.label)) if policy else NOTHING_ALLOWS_IT
     sink = policy.sinks.get(ask.sink) if policy else None
     parts = airflow_seams.connection_parts(sink.connection) if sink else None
     number, bundle_version = airflow_seams.dag_version(session, parked.ti)
@@ -154,10 +154,6 @@ def _pins(
         consumers=tuple(sorted(consumers)),
         dev_mode=policy.dev_mode if policy else False,
     )
-
-
-#: No active policy means denied, not open.
-NO_POLICY = Bar(Effect.FORBID, (), (), frozenset(), timedelta(days=1), timedelta(hours=1))
 
 
 def _open(

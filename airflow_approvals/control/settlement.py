@@ -133,9 +133,9 @@ def mark_conflict(session: Session, request: RequestRow, because: str, *, now: d
     """Record that somebody else's answer stands where ours was written; nothing is released."""
     request.state = RequestState.CONFLICT
     request.decided_because = because
-    if (grant := grants.of_gate(session, request.place)) and grant.request_id == request.id:
-        if grant.state in grants.OPENED:
-            grants.end(session, grant, GrantState.KILLED, because, now=now)
+    grant = grants.of_gate(session, request.place)
+    if grant is not None and grant.request_id == request.id and grant.state in grants.OPENED:
+        grants.end(session, grant, GrantState.KILLED, because, now=now)
     _enter(session, request, "request_conflict", because, by=CONTROL_PLANE, now=now)
     announcements.enqueue_update(session, request, now=now)
 

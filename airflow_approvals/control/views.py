@@ -9,13 +9,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_approvals.channels import required_actions
-from airflow_approvals.channels.facts import RequestFacts
+from airflow_approvals.channels.facts import RequestFacts, VoteFact
 from airflow_approvals.config.settings import Settings
 from airflow_approvals.control import airflow_seams
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.control.requesters import Requesters
 from airflow_approvals.core.ask import Ask
-from airflow_approvals.core.models import RequestState
+from airflow_approvals.core.models import Channel, RequestState, Verdict
 from airflow_approvals.store import policies
 from airflow_approvals.store.tables import RequestRow, VoteRow
 
@@ -58,6 +58,8 @@ def request_facts(session: Session, request_id: str) -> RequestFacts:
         run_id=row.run_id,
         task_id=row.task_id,
         reported_by=f"task {row.task_id} of {row.dag_id}, version {pins.dag_version}",
+        map_index=row.map_index,
+        deciding=pins.bar.deciding,
     )
 
 
@@ -86,6 +88,6 @@ def _who_may_decide(session: Session, pins: Pins, requesters: Requesters) -> tup
     return tuple(sorted(people - requesters.names))
 
 
-def _votes(session: Session, request_id: str) -> tuple[tuple[str, str, str, object], ...]:
+def _votes(session: Session, request_id: str) -> tuple[VoteFact, ...]:
     rows = session.scalars(select(VoteRow).where(VoteRow.request_id == request_id).order_by(VoteRow.id))
-    return tuple((row.person_name, row.verdict, row.channel, row.at) for row in rows)
+    return tuple(VoteFact(r.person_name, Verdict(r.verdict), Channel(r.channel), r.at) for r in rows)

@@ -104,6 +104,3 @@ class Refusal:
     code: str
     sentence: str
     status: int = 409
-
-    def __bool__(self) -> bool:
-        return False
