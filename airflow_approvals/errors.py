@@ -6,7 +6,8 @@
     ├── ConfigurationError    an option, key file or secret file is missing or malformed
     ├── PolicyError           the policy file cannot be loaded or activated
     ├── DataError             a source, target or sink cannot be read or written
-    │   └── IntegrityError    bytes differ from the digest that was approved
+    │   ├── IntegrityError    bytes differ from the digest that was approved
+    │   └── FormatError       content is not what its format says; carries a reason of a closed set
     ├── DetectionError        a scan cannot be carried out (model missing, recognizer failed)
     ├── ContractError         a document (manifest, evidence, ask, grant) breaks its schema
     ├── LedgerError           the ledger cannot be appended to or does not verify
@@ -57,6 +58,19 @@ class IntegrityError(DataError):
     """Bytes differ from the digest they were approved under."""
 
     code = "integrity_error"
+
+
+class FormatError(DataError):
+    """Content is not what its format says, or has a form that cannot be scanned.
+
+    :param reason: one of the closed set in :mod:`airflow_approvals.data.reasons`.
+    """
+
+    code = "format_error"
+
+    def __init__(self, message: str, hint: str = "", *, reason: str) -> None:
+        super().__init__(message, hint)
+        self.reason = reason
 
 
 class DetectionError(ApprovalsError):

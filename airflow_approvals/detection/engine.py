@@ -97,7 +97,7 @@ class Engine:
             try:
                 results = self._run(texts, context)
                 failure = ""
-            except Exception as error:  # noqa: BLE001  whatever it is, it may quote the text
+            except Exception as error:
                 failure = type(error).__name__
         if failure:
             raise DetectionError(f"A recognizer failed with {failure}; nothing was taken for scanned.")

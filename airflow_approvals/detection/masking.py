@@ -12,13 +12,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from airflow_approvals.detection.findings import Finding
 from airflow_approvals.detection.profiles import Profile, Transformation
 from airflow_approvals.detection.secrets import SECRET_ENTITIES
-
-if TYPE_CHECKING:
-    from presidio_analyzer import RecognizerResult
 
 PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_]*)>")
 _VISIBLE = re.compile(r"[^\W_]")
@@ -37,10 +34,10 @@ class Masked:
 class _Span:
     start: int
     end: int
-    winner: RecognizerResult
+    winner: Finding
 
 
-def mask_text(text: str, findings: Sequence[RecognizerResult], profile: Profile) -> Masked:
+def mask_text(text: str, findings: Sequence[Finding], profile: Profile) -> Masked:
     """Apply the profile's transformations to the findings in a text.
 
     Findings whose entity type is kept are left alone, and so is what they alone cover.
@@ -56,7 +53,7 @@ def mask_text(text: str, findings: Sequence[RecognizerResult], profile: Profile)
     return Masked("".join(parts) + text[position:], counts)
 
 
-def residual(text: str, findings: Sequence[RecognizerResult], placeholders: frozenset[str]) -> Counter[str]:
+def residual(text: str, findings: Sequence[Finding], placeholders: frozenset[str]) -> Counter[str]:
     """Count the findings by entity type, without those that only found a placeholder.
 
     :param placeholders: entity types whose placeholders a masked copy holds.
@@ -64,7 +61,9 @@ def residual(text: str, findings: Sequence[RecognizerResult], placeholders: froz
     counts: Counter[str] = Counter()
     for span in _merged(list(findings)):
         found = text[span.start : span.end]
-        left = PLACEHOLDER.sub(lambda match: "" if match[1] in placeholders else match[0], _whole(text, span, found))
+        left = PLACEHOLDER.sub(
+            lambda match: "" if match[1] in placeholders else match[0], _whole(text, span, found)
+        )
         if _VISIBLE.search(left):
             counts[span.winner.entity_type] += 1
     return counts
@@ -79,7 +78,7 @@ def _whole(text: str, span: _Span, found: str) -> str:
     return text[start:end] if (start, end) != (span.start, span.end) else found
 
 
-def _to_mask(findings: Sequence[RecognizerResult], profile: Profile) -> list[RecognizerResult]:
+def _to_mask(findings: Sequence[Finding], profile: Profile) -> list[Finding]:
     return [
         finding
         for finding in findings
@@ -89,7 +88,7 @@ def _to_mask(findings: Sequence[RecognizerResult], profile: Profile) -> list[Rec
     ]
 
 
-def _merged(findings: list[RecognizerResult]) -> Iterator[_Span]:
+def _merged(findings: list[Finding]) -> Iterator[_Span]:
     current: _Span | None = None
     for finding in sorted(findings, key=lambda f: (f.start, f.end, f.entity_type)):
         if current is None or finding.start >= current.end:
@@ -103,7 +102,7 @@ def _merged(findings: list[RecognizerResult]) -> Iterator[_Span]:
         yield current
 
 
-def _rank(finding: RecognizerResult) -> tuple[bool, int, float, str]:
+def _rank(finding: Finding) -> tuple[bool, int, float, str]:
     secret = finding.entity_type in SECRET_ENTITIES
     return secret, finding.end - finding.start, finding.score, finding.entity_type
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from airflow_approvals.detection.findings import Finding
 from airflow_approvals.detection.secrets import ACCESS_TOKEN, API_KEY, PASSWORD, PRIVATE_KEY
-
-if TYPE_CHECKING:
-    from presidio_analyzer import RecognizerResult
 
 _SECRET_NAMES: tuple[tuple[str, re.Pattern[str]], ...] = (
     (PRIVATE_KEY, re.compile(r"private_?key|ssh_?key")),
     (API_KEY, re.compile(r"api_?key|access_?key(_?id)?|account_?key")),
-    (ACCESS_TOKEN, re.compile(r"(access|auth|refresh|session|bearer|id|api|bot)_?token|token|jwt|session_?id")),
+    (
+        ACCESS_TOKEN,
+        re.compile(r"(access|auth|refresh|session|bearer|id|api|bot)_?token|token|jwt|session_?id"),
+    ),
     (
         PASSWORD,
-        re.compile(r"pass_?word|passwd|pass_?phrase|passcode|pwd|(client_?|app_?)?secret(_?key)?|credentials?"),
+        re.compile(
+            r"pass_?word|passwd|pass_?phrase|passcode|pwd|(client_?|app_?)?secret(_?key)?|credentials?"
+        ),
     ),
 )
 
@@ -49,7 +51,7 @@ def spaced(name: str) -> str:
     return re.sub(r"[_]", " ", name)
 
 
-def name_findings(name: str, findings: Sequence[RecognizerResult]) -> list[RecognizerResult]:
+def name_findings(name: str, findings: Sequence[Finding]) -> list[Finding]:
     """Keep the findings that make a name sensitive.
 
     A person counts only with a first and a last name: single words are too often taken for one.
@@ -57,7 +59,7 @@ def name_findings(name: str, findings: Sequence[RecognizerResult]) -> list[Recog
     return [finding for finding in findings if _counts(name, finding)]
 
 
-def _counts(name: str, finding: RecognizerResult) -> bool:
+def _counts(name: str, finding: Finding) -> bool:
     if finding.entity_type == "PERSON":
         return _FULL_NAME.fullmatch(name[finding.start : finding.end].strip()) is not None
     return finding.entity_type not in _NOT_IN_NAMES

