@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from airflow_approvals.core.models import Place
+from airflow_approvals.store import append_only
 from airflow_approvals.store.types import AwareDateTime
 
 metadata = MetaData(
@@ -281,3 +282,6 @@ class LeaseRow(Base):
     holder: Mapped[str] = mapped_column(_NAME)
     acquired_at: Mapped[datetime] = mapped_column(AwareDateTime)
     expires_at: Mapped[datetime] = mapped_column(AwareDateTime)
+
+
+append_only.attach(metadata)
