@@ -28,8 +28,9 @@ USERS = {"alice": "admin", "bob": "user", "viewer": "viewer"}
 class World:
     """Everything the demo runs on; all of it lies in ``.demo`` and is ended by pid."""
 
-    def __init__(self, room: Path = ROOM) -> None:
+    def __init__(self, room: Path = ROOM, data: Path = PROJECT / "dags" / "data") -> None:
         self.room = room
+        self.data = data
         self.bucket = room / "bucket"
         self.masked = room / "masked"
         self.jobs = room / "jobs.jsonl"
@@ -62,7 +63,7 @@ class World:
             dags_folder=PROJECT / "dags",
             config=self._options(),
             environment={
-                "AIRFLOW_APPROVALS_DEMO_DATA": str(PROJECT / "dags" / "data"),
+                "AIRFLOW_APPROVALS_DEMO_DATA": str(self.data),
                 "AIRFLOW_APPROVALS_DEMO_MASKED": str(self.masked),
             },
         )
