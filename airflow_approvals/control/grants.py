@@ -78,11 +78,23 @@ def issue(session: Session, request: RequestRow, pins: Pins, *, now: datetime) -
 
 def remember_path(session: Session, grant: GrantRow, consumers: tuple[str, ...]) -> None:
     """Store ``max_tries`` of the gate and of what stands behind it, as they are after the resume."""
-    watched = {grant.task_id, *consumers}
     tries = airflow_seams.max_tries_of(session, grant.dag_id, grant.run_id)
+    gate = (grant.task_id, grant.map_index)
     grant.path_tries = json.dumps(
-        [[task, index, count] for (task, index), count in sorted(tries.items()) if task in watched]
+        [[*key, count] for key, count in sorted(tries.items()) if key == gate or key[0] in consumers]
     )
+
+
+def count_resume(session: Session, place: Place) -> None:
+    """Let grants of gates further up know that this gate was resumed, which raised its ``max_tries``."""
+    found = select(GrantRow).where(GrantRow.dag_id == place.dag_id, GrantRow.run_id == place.run_id)
+    for grant in session.scalars(found.order_by(GrantRow.issued_at).with_for_update()):
+        grant.path_tries = json.dumps(
+            [
+                [task, index, count + ((task, index) == (place.task_id, place.map_index))]
+                for task, index, count in json.loads(grant.path_tries)
+            ]
+        )
 
 
 def reference(grant: GrantRow, uri_prefix: str) -> dict[str, Any]:

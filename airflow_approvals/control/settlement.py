@@ -79,6 +79,7 @@ def answer(
         now=now,
     )
     session.flush()
+    grants.count_resume(session, request.place)
     if grant is not None:
         grants.remember_path(session, grant, pins.consumers)
 

@@ -41,12 +41,12 @@ class Gated:
     def state(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str | None:
         return self.airflow.task_state(dag_id, run_id, task_id, map_index)
 
-    def request(self, run_id: str, map_index: int = -1) -> dict[str, Any]:
-        """The newest request of the run's gate, in full, once it is registered."""
+    def request(self, run_id: str, map_index: int = -1, task_id: str = "gate") -> dict[str, Any]:
+        """The newest request of a gate of the run, in full, once it is registered."""
 
         def find() -> dict[str, Any] | None:
             page = self.as_user("alice").get("/approvals/api/v1/requests", params={"run_id": run_id}).json()
-            found = [r for r in page["requests"] if r["map_index"] == map_index]
+            found = [r for r in page["requests"] if (r["task_id"], r["map_index"]) == (task_id, map_index)]
             return found[0] if found else None
 
         request_id = self.until(find, "the request is registered")["id"]

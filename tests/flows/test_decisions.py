@@ -137,3 +137,12 @@ def test_mapped_gates_are_asked_and_opened_one_by_one(gated: Gated) -> None:
     assert gated.state("mapped_gate", run_id, "gate", 1) == "awaiting_input"
     gated.vote(south["id"], "bob")
     assert gated.finish("mapped_gate", run_id) == "success"
+
+
+def test_gates_in_a_row_are_each_decided_and_the_first_stays_open(gated: Gated) -> None:
+    run_id = gated.ask("two_gates")
+    gated.vote(gated.request(run_id)["id"], "bob")
+    gated.until(lambda: gated.state("two_gates", run_id, "second") == "awaiting_input", "the second asks")
+    gated.vote(gated.request(run_id, task_id="second")["id"], "carol")
+    assert gated.finish("two_gates", run_id) == "success"
+    assert len(gated.uses(run_id)) == 1

@@ -64,7 +64,7 @@ def test_marking_the_whole_run_and_clearing_the_release_releases_nothing(gated: 
     run_id = gated.ask("plain")
     answer = gated.as_user("bob").patch(f"/api/v2/dags/plain/dagRuns/{run_id}", json={"state": "success"})
     assert answer.status_code == 200, answer.text
-    clear(gated, "plain", run_id, "use")
+    clear(gated, "plain", run_id, "between", "use")
     gated.until(lambda: gated.state("plain", run_id, "use") == "failed", "the release is refused")
     assert gated.uses(run_id) == []
     assert {e["act"] for e in details(gated, run_id)} >= {"mark", "clear"}

@@ -117,6 +117,12 @@ with DAG("mapped_gate", schedule=None, catchup=False):
     )
     asked >> PythonOperator(task_id="use", python_callable=open_sink, op_kwargs=OPEN)
 
+with DAG("two_gates", schedule=None, catchup=False):
+    copy = prepare("{{ run_id }}")
+    first = gate(manifest=copy)
+    second = gate("second", manifest=copy)
+    first >> second >> PythonOperator(task_id="use", python_callable=open_sink, op_kwargs=OPEN)
+
 with DAG("fails_once", schedule=None, catchup=False):
     asked = gate(manifest=prepare("{{ run_id }}"))
     use = PythonOperator(
