@@ -16,5 +16,4 @@ if [ -n "${APPROVALS_CONNECTIONS_FILE:-}" ]; then
 fi
 
 echo "prepare: policy"
-airflow approvals policy lint
 airflow approvals policy activate

@@ -1,16 +1,11 @@
 #!/bin/sh
-# Serve one part of Airflow (api-server, scheduler or dag-processor) once the tables are there.
+# Serve one part of Airflow (api-server, scheduler or dag-processor), after prepare.sh has run.
+# Used by compose, the demo and the tests alike. There is no triggerer: a gate parks without one.
 set -eu
 
-part="$1"
-shift
+part="${1:?serve.sh api-server | scheduler | dag-processor [options]}"
 case "$part" in
-    api-server | scheduler | dag-processor) ;;
-    *)
-        echo "serve: unknown part $part; one of api-server, scheduler, dag-processor" >&2
-        exit 2
-        ;;
+    api-server | scheduler | dag-processor) exec airflow "$@" ;;
 esac
-
-airflow db check-migrations --migration-wait-timeout "${APPROVALS_MIGRATION_SECONDS:-120}"
-exec airflow "$part" "$@"
+echo "serve: unknown part $part; one of api-server, scheduler, dag-processor" >&2
+exit 2

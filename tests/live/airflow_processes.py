@@ -23,7 +23,7 @@ from tests.live.airflow_configuration import Accounts, airflow_cfg, free_ports
 from tests.live.process_groups import RunningProcess, start_process, tail
 
 START_SECONDS = 120.0
-PROJECT = Path(__file__).resolve().parents[2]
+SERVE = Path(__file__).resolve().parents[2] / "docker" / "scripts" / "serve.sh"
 
 
 class AirflowDeployment:
@@ -119,7 +119,7 @@ class AirflowDeployment:
         if running := self._processes.pop(f"api-server-{index}", None):
             running.stop()
         self.start()
-        self.wait_for(lambda: self._answers(index), START_SECONDS, f"api-server {index} to answer")
+        self.wait_for(lambda: self.answers(index), START_SECONDS, f"api-server {index} to answer")
 
     def processes(self) -> Mapping[str, int]:
         """Name to pid of what is running."""
@@ -281,7 +281,7 @@ class AirflowDeployment:
             return
         self._processes[name] = start_process(
             name,
-            [sys.executable, "-m", "airflow", *arguments],
+            [str(SERVE), *arguments],
             log=self.home / "process-logs" / f"{name}.log",
             environment=self._environment,
             cwd=self.home,
@@ -299,12 +299,13 @@ class AirflowDeployment:
         return None if answer.status_code == httpx.codes.NOT_FOUND else answer.raise_for_status().json()
 
     def _healthy(self) -> bool:
-        return all(self._answers(index) for index in range(self.api_servers)) and all(
+        return all(self.answers(index) for index in range(self.api_servers)) and all(
             (self._health(0).get(part) or {}).get("status") == "healthy"
             for part in ("metadatabase", "scheduler", "dag_processor")
         )
 
-    def _answers(self, server: int) -> bool:
+    def answers(self, server: int = 0) -> bool:
+        """Whether an api-server answers and reaches its database."""
         return (self._health(server).get("metadatabase") or {}).get("status") == "healthy"
 
     def _health(self, server: int) -> dict[str, Any]:

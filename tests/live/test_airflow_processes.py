@@ -36,9 +36,6 @@ def test_a_dag_runs_and_nothing_is_left_behind(tmp_path: Path) -> None:
             assert browser.get("/api/v2/dags").status_code == 200
             browser.cookies.clear()
             assert browser.get("/api/v2/dags").status_code == 401
-        airflow.kill_api_server()
-        airflow.restart_api_server()
-        assert airflow.run_state("trivial", run_id) == "success"
         pids = [one.pid for one in psutil.Process().children(recursive=True)]
         assert set(airflow.processes().values()) <= set(pids)
     assert len(pids) > 3

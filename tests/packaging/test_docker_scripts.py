@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,39 +48,29 @@ def test_serve_refuses_an_unknown_part() -> None:
     assert "unknown part triggerer" in done.stderr
 
 
-@pytest.fixture
-def served(tmp_path: Path, postgres_url: str) -> Iterator[tuple[AirflowDeployment, dict[str, str]]]:
-    """Everything that compose does, without containers: prepare once, then serve each part."""
-    deployment, environment = _configured(tmp_path, postgres_url)
-    for _ in range(2):  # a second time must change nothing and fail at nothing
-        subprocess.run([SCRIPTS / "prepare.sh"], env=environment, cwd=tmp_path, check=True)
-    processes = [_serve(deployment, environment, part) for part in ("scheduler", "dag-processor")]
-    processes.append(_serve(deployment, environment, "api-server", "--port", deployment.url().split(":")[-1]))
-    try:
-        yield deployment, environment
-    finally:
-        for process in processes:
-            process.stop()
-
-
 @pytest.mark.live
-def test_the_scripts_serve_a_whole_airflow_on_postgresql(
-    served: tuple[AirflowDeployment, dict[str, str]],
-) -> None:
-    deployment, _ = served
-    deployment.wait_healthy()
-    with deployment.client("alice") as client:
-        connection = client.get("/api/v2/connections/training_bucket").raise_for_status().json()
-        assert connection["conn_type"] == "generic"
-        assert client.get("/approvals/api/v1/requests").json()["requests"] == []
-        entries = client.get("/approvals/api/v1/ledger/entries").json()["entries"]
-    assert [entry["kind"] for entry in entries] == ["policy_activated"]
+def test_an_empty_postgresql_becomes_a_server_with_a_policy(tmp_path: Path, postgres_url: str) -> None:
+    """What compose does, without containers: prepare once, then serve."""
+    deployment, environment = _configured(tmp_path, postgres_url)
+    subprocess.run([SCRIPTS / "prepare.sh"], env=environment, cwd=tmp_path, check=True)
+    server = _serve_api(deployment, environment)
+    try:
+        deployment.wait_for(lambda: deployment.answers(0), 90, "the api-server to answer")
+        with deployment.client("alice") as client:
+            connection = client.get("/api/v2/connections/training_bucket").raise_for_status().json()
+            entries = client.get("/approvals/api/v1/ledger/entries").raise_for_status().json()["entries"]
+    finally:
+        server.stop()
+    assert connection["conn_type"] == "generic"
+    assert entries[-1]["kind"] == "policy_activated"
 
 
 def _configured(home: Path, database: str) -> tuple[AirflowDeployment, dict[str, str]]:
     (home / "policy.yaml").write_text(POLICY.replace("@SINK@", (home / "sink").as_uri()))
     connections = home / "connections.json"
-    connections.write_text(json.dumps({"training_bucket": {"conn_type": "generic", "password": "x"}}))
+    connections.write_text(
+        json.dumps({"training_bucket": {"conn_type": "generic", "password": "of-the-bucket"}})
+    )
     generate_key_file(home / "signing_key")
     deployment = AirflowDeployment(
         home,
@@ -96,13 +85,12 @@ def _configured(home: Path, database: str) -> tuple[AirflowDeployment, dict[str,
     return deployment, {**deployment.environment, "APPROVALS_CONNECTIONS_FILE": str(connections)}
 
 
-def _serve(
-    deployment: AirflowDeployment, environment: dict[str, str], part: str, *options: str
-) -> RunningProcess:
+def _serve_api(deployment: AirflowDeployment, environment: dict[str, str]) -> RunningProcess:
+    port = deployment.url().rsplit(":", 1)[-1]
     return start_process(
-        part,
-        [str(SCRIPTS / "serve.sh"), part, *options],
-        log=deployment.home / "process-logs" / f"{part}.log",
+        "api-server",
+        [str(SCRIPTS / "serve.sh"), "api-server", "--port", port],
+        log=deployment.home / "process-logs" / "api-server.log",
         environment=environment,
         cwd=deployment.home,
     )
