@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from airflow_approvals.data.records import Record
+from airflow_approvals.detection.columns import column_entity, says_nothing
 from airflow_approvals.detection.engine import Engine
-from airflow_approvals.detection.findings import Finding, certain
-from airflow_approvals.detection.names import secret_entity
+from airflow_approvals.detection.findings import Finding, certain, is_plausible, occurrences
 
 BATCH_RECORDS = 256
 BATCH_CHARS = 512 * 1024
+#: Shorter values (a town called Au) would be found inside other words.
+MIN_REPEATED_CHARS = 5
 
 #: A record and, for each of its fields, the findings.
 Scanned = tuple[Record, list[list[Finding]]]
@@ -28,9 +30,10 @@ def scanned(records: Iterable[Record], engine: Engine) -> Iterator[Scanned]:
             texts = [batch[row].fields[index].text for row, index in places]
             results = engine.analyze(texts, context=context_words(column))
             for place, text, findings in zip(places, texts, results, strict=True):
-                found[place] = [*findings, *_by_name(column, text)]
+                found[place] = [*_plausible(text, findings), *_by_name(column, text)]
         for row, record in enumerate(batch):
-            yield record, [found[row, index] for index in range(len(record.fields))]
+            of_fields = [found[row, index] for index in range(len(record.fields))]
+            yield record, _repeated(record, of_fields)
 
 
 def context_words(column: str) -> Sequence[str]:
@@ -40,10 +43,28 @@ def context_words(column: str) -> Sequence[str]:
 
 def _by_name(column: str, text: str) -> list[Finding]:
     """A column that is called a password holds passwords, whatever they look like."""
-    entity_type = secret_entity(column) if column else None
-    if entity_type is None or not text.strip():
+    entity_type = column_entity(column) if column else None
+    if entity_type is None or says_nothing(text):
         return []
     return [certain(entity_type, text)]
+
+
+def _repeated(record: Record, found: list[list[Finding]]) -> list[list[Finding]]:
+    """A value that its column's name gives away is found wherever the same record repeats it."""
+    known = {
+        field.text.strip(): kind
+        for field in record.fields
+        if field.column and (kind := column_entity(field.column)) and not says_nothing(field.text)
+    }
+    known = {text: kind for text, kind in known.items() if len(text) >= MIN_REPEATED_CHARS}
+    return [
+        [*findings, *(again for text, kind in known.items() for again in occurrences(kind, text, field.text))]
+        for field, findings in zip(record.fields, found, strict=True)
+    ]
+
+
+def _plausible(text: str, findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if is_plausible(finding, text)]
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:

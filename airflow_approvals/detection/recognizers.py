@@ -5,6 +5,7 @@ Import this module only where an engine is made: it loads Presidio, which takes 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import tldextract
@@ -24,6 +25,7 @@ from airflow_approvals.detection.secrets import SECRET_ENTITIES, secret_spans
 
 LANGUAGE = "en"
 _CERTAIN = 1.0
+_LIKELY = 0.8
 
 #: The snapshot of the public suffix list inside the wheel; never fetched, never cached on disk.
 _SUFFIXES = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
@@ -98,7 +100,6 @@ class SecretRecognizer(LocalRecognizer):
 
     def __init__(self, entity_type: str) -> None:
         super().__init__(supported_entities=[entity_type], name=f"{entity_type} recognizer")
-        self._name = f"{entity_type} recognizer"
 
     def load(self) -> None:
         """Do nothing: the patterns are compiled at import."""
@@ -107,20 +108,61 @@ class SecretRecognizer(LocalRecognizer):
         self, text: str, entities: list[str], nlp_artifacts: NlpArtifacts | None = None
     ) -> list[RecognizerResult]:
         """Return the secrets in a text, with their exact spans."""
-        return [self._result(start, end) for start, end in secret_spans(self.supported_entities[0], text)]
+        kind = self.supported_entities[0]
+        return [_result(self, kind, start, end, _CERTAIN) for start, end in secret_spans(kind, text)]
 
-    def _result(self, start: int, end: int) -> RecognizerResult:
-        return RecognizerResult(
-            entity_type=self.supported_entities[0],
-            start=start,
-            end=end,
-            score=_CERTAIN,
-            analysis_explanation=AnalysisExplanation(recognizer=self._name, original_score=_CERTAIN),
-            recognition_metadata={
-                RecognizerResult.RECOGNIZER_NAME_KEY: self._name,
-                RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: self.id,
-            },
-        )
+
+class NamedValueRecognizer(LocalRecognizer):
+    """Find people and places where a key beside them says so, as in ``"user": "Ada Lovelace"``.
+
+    Logs hold records in many notations, in which a language model sees no sentence.
+    """
+
+    _VALUE = (
+        r"\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}\\?[\"']"
+        r"(?P<value>[^\W\d_a-z][\w.'\u2019-]{0,40}(?: [\w.'\u2019-]{1,40}){0,4})\\?[\"']"
+    )
+    _PATTERNS = (
+        (
+            "PERSON",
+            re.compile(
+                r"(?i:(?<![a-z])(?:(?:first|last|full|given|family|customer|user|contact|client)?[_-]?name"
+                r"|user|customer|patient|employee|holder))" + _VALUE
+            ),
+        ),
+        ("LOCATION", re.compile(r"(?i:(?<![a-z])(?:city|town|street|address))" + _VALUE)),
+    )
+
+    def __init__(self) -> None:
+        super().__init__(supported_entities=["PERSON", "LOCATION"], name="Named value recognizer")
+
+    def load(self) -> None:
+        """Do nothing: the patterns are compiled at import."""
+
+    def analyze(
+        self, text: str, entities: list[str], nlp_artifacts: NlpArtifacts | None = None
+    ) -> list[RecognizerResult]:
+        """Return the people and places that a key names."""
+        return [
+            _result(self, kind, *match.span("value"), _LIKELY)
+            for kind, pattern in self._PATTERNS
+            for match in pattern.finditer(text)
+        ]
+
+
+def _result(source: LocalRecognizer, kind: str, start: int, end: int, score: float) -> RecognizerResult:
+    name = str(source.name)  # type: ignore[has-type]
+    return RecognizerResult(
+        entity_type=kind,
+        start=start,
+        end=end,
+        score=score,
+        analysis_explanation=AnalysisExplanation(recognizer=name, original_score=score),
+        recognition_metadata={
+            RecognizerResult.RECOGNIZER_NAME_KEY: name,
+            RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: source.id,
+        },
+    )
 
 
 def build_registry(nlp_engine: NlpEngine, *, wide: bool) -> RecognizerRegistry:
@@ -141,6 +183,7 @@ def _own(wide: bool) -> Iterator[EntityRecognizer]:
     yield presidio.CreditCardRecognizer(
         patterns=[Pattern("Mastercard 2-series", _TWO_SERIES, 0.3)], name="Mastercard2SeriesRecognizer"
     )
+    yield NamedValueRecognizer()
     yield from (SecretRecognizer(entity_type) for entity_type in SECRET_ENTITIES)
     for kind in _COUNTRIES + (_UNCERTAIN if wide else ()):
         yield kind(supported_language=LANGUAGE)
