@@ -101,6 +101,12 @@ def test_rewritten_tail_shows_at_the_head():
     assert kinds(forged, head_of(entries)) == [(5, "fork")]
 
 
+def test_body_that_states_another_number_is_an_edit_even_with_good_hashes():
+    entries = chain(2)
+    stray = chain(1, start=9, previous=entries[1].entry)[0]._replace(seq=3)
+    assert kinds([*entries, stray], Head(3, stray.entry)) == [(3, "edit")]
+
+
 def test_gap_names_the_first_missing_row_and_nothing_after_it():
     entries = chain(6)
     assert kinds([*entries[:1], *entries[3:]], head_of(entries)) == [(2, "gap")]
