@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import textwrap
+from pathlib import Path
 
 import pytest
 import yaml
@@ -111,6 +112,13 @@ def test_bomb_of_aliases_is_refused_before_it_grows(file):
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
     assert "aliases are not allowed" in refusal(file, "\n".join(lines))
+
+
+def test_example_in_the_handbook_loads():
+    handbook = Path(__file__).parents[2] / "docs" / "policy.md"
+    example = handbook.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
+    policy = read_policy_text(example, "docs/policy.md")
+    assert [rule.bar.effect.value for rule in policy.rules] == ["forbid", "require", "permit"]
 
 
 def test_example_of_the_documents_agrees_with_the_yaml():
