@@ -147,9 +147,10 @@ def _build_analyzer(model: str, *, wide: bool) -> AnalyzerEngine:
 
     from airflow_approvals.detection.recognizers import build_registry
 
-    return AnalyzerEngine(
-        registry=build_registry(pipeline, wide=wide), nlp_engine=pipeline, supported_languages=["en"]
-    )
+    # Muted: Presidio warns of every recognizer for a language that was not asked for.
+    with _presidio_muted():
+        registry = build_registry(pipeline, wide=wide)
+        return AnalyzerEngine(registry=registry, nlp_engine=pipeline, supported_languages=["en"])
 
 
 def _pieces(text: str) -> Iterator[tuple[int, str]]:
