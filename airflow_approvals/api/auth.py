@@ -16,6 +16,7 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials
 from fastapi.security.utils import get_authorization_scheme_param
 
+from airflow_approvals.config.settings import Settings
 from airflow_approvals.control.identity import person_of
 from airflow_approvals.core.models import Channel, Person
 
@@ -71,7 +72,9 @@ def same_origin(request: Request) -> bool:
     if site is not None:
         return site == "same-origin"
     origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc == request.headers.get("host")
+    # Behind a proxy the host may be an inner name; people's browsers know the base URL.
+    own = {request.headers.get("host"), urlsplit(Settings.load().base_url).netloc}
+    return origin is not None and urlsplit(origin).netloc in own
 
 
 def _is_json(request: Request) -> bool:

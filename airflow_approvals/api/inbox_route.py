@@ -21,7 +21,7 @@ from airflow_approvals.control import airflow_seams, identity, intake, registrat
 from airflow_approvals.control.decisions import Decided, decide
 from airflow_approvals.core.gate import APPROVE_OPTION, REJECT_OPTION
 from airflow_approvals.core.models import Channel, Place, Refusal, Verdict
-from airflow_approvals.store.session import run_transaction
+from airflow_approvals.store.session import run_read, run_transaction
 
 MAX_BODY_BYTES = 64 * 1024
 _PATH = re.compile(
@@ -41,7 +41,7 @@ def place_in(method: str, path: str) -> Place | None:
 
 async def is_ours(place: Place) -> bool:
     """Whether the task is a gate (or has ever asked as one)."""
-    return await to_thread.run_sync(lambda: run_transaction(lambda session: _is_gate(session, place)))
+    return await to_thread.run_sync(lambda: run_read(lambda session: _is_gate(session, place)))
 
 
 async def answer(request: Request, place: Place) -> JSONResponse:

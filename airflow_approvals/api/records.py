@@ -14,7 +14,7 @@ from airflow_approvals.api.schemas import ErrorOut, HealthOut, LedgerPage
 from airflow_approvals.control import health, signing_key
 from airflow_approvals.core.models import Refusal
 from airflow_approvals.store import ledger
-from airflow_approvals.store.session import run_transaction
+from airflow_approvals.store.session import run_read
 
 router = APIRouter(
     tags=["records"],
@@ -32,7 +32,7 @@ def ledger_entries(
 ) -> LedgerPage:
     """Read ledger entries in sequence. Needs Airflow's permission to read the audit log."""
     _require_audit(caller)
-    entries = run_transaction(
+    entries = run_read(
         lambda session: ledger.entries(session, after=after, limit=limit, request_id=request_id)
     )
     return LedgerPage(entries=entries, next=entries[-1]["seq"] if len(entries) == limit else None)

@@ -22,7 +22,7 @@ from airflow_approvals.control import identity
 from airflow_approvals.control.decisions import Decided, decide, withdraw
 from airflow_approvals.control.requesters import Requesters, requesters_of
 from airflow_approvals.core.models import Refusal, RequestState, Verdict
-from airflow_approvals.store.session import run_transaction
+from airflow_approvals.store.session import run_read
 from airflow_approvals.store.tables import GrantRow, RequestRow, VoteRow
 
 UNKNOWN = Refusal("unknown_request", "There is no such request.", 404)
@@ -50,7 +50,7 @@ def list_requests(
     ``after`` is the id of the last request of the page before.
     """
     wanted = {"state": state, "dag_id": dag_id, "run_id": run_id, "sink": sink}
-    rows = run_transaction(lambda session: _page(session, caller, wanted, after, limit + 1))
+    rows = run_read(lambda session: _page(session, caller, wanted, after, limit + 1))
     page = rows[:limit]
     return RequestPage(requests=page, next=page[-1].id if len(rows) > limit else None)
 
@@ -58,7 +58,7 @@ def list_requests(
 @router.get("/{request_id}")
 def read_request(request_id: str, caller: SignedIn) -> RequestDetailOut:
     """Read one request with its votes, its requester set and its grant."""
-    return run_transaction(lambda session: _read(session, caller, request_id))
+    return run_read(lambda session: _read(session, caller, request_id))
 
 
 @router.post("/{request_id}/votes")
@@ -89,7 +89,7 @@ def _decided(outcome: Decided | Refusal) -> DecidedOut:
 
 
 def _require_may_answer(request_id: str, caller: Caller) -> None:
-    dag_id = run_transaction(lambda session: _dag_of(session, request_id))
+    dag_id = run_read(lambda session: _dag_of(session, request_id))
     if dag_id is None or not identity.may_see(caller.user, dag_id):
         raise RefusedError(UNKNOWN)
     if not identity.may_answer(caller.user, dag_id):

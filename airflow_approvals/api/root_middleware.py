@@ -7,7 +7,6 @@ about a gate passes through untouched.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -16,9 +15,7 @@ from fastapi import HTTPException, Request
 
 from airflow_approvals.api import inbox_route
 from airflow_approvals.api.auth import caller_of
-from airflow_approvals.control import overrides
-
-log = logging.getLogger(__name__)
+from airflow_approvals.control import faults, overrides
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -102,5 +99,5 @@ async def _keep(override: overrides.Override, scope: Scope, body: Any, answer: A
         await to_thread.run_sync(
             lambda: overrides.keep(override, caller.person, caller.channel, body, answer)
         )
-    except Exception:
-        log.exception("approvals: an override in a gated run could not be recorded")
+    except Exception as error:
+        faults.report("record an override in a gated run", error)

@@ -11,19 +11,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_approvals.config.settings import Settings
-from airflow_approvals.store.session import run_transaction
+from airflow_approvals.store.session import run_read
 from airflow_approvals.store.tables import RequestRow
 
 
 def list_requests(args: Namespace) -> None:
     """Print requests as a table, newest first."""
-    rows = run_transaction(lambda session: _rows(session, args.state, args.limit))
+    rows = run_read(lambda session: _rows(session, args.state, args.limit))
     AirflowConsole().print_as(data=rows, output=args.output)
 
 
 def show(args: Namespace) -> None:
     """Print one request as approvers see it."""
-    text = run_transaction(lambda session: _text(session, args.request_id))
+    text = run_read(lambda session: _text(session, args.request_id))
     if text is None:
         raise SystemExit(f"approvals: there is no request {args.request_id}; see `airflow approvals list`.")
     print(text)

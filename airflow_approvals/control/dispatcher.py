@@ -7,7 +7,6 @@ to what is new or due. It starts with the API server's app under a lease, or on 
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from sqlalchemy.orm import Session
 from airflow_approvals.config.settings import Settings
 from airflow_approvals.control import (
     airflow_seams,
+    faults,
     grants,
     lease,
     messages,
@@ -27,10 +27,8 @@ from airflow_approvals.control import (
     settlement,
 )
 from airflow_approvals.core.models import GrantState, RequestState
-from airflow_approvals.store.session import run_transaction
+from airflow_approvals.store.session import run_read, run_transaction
 from airflow_approvals.store.tables import GrantRow, RequestRow
-
-log = logging.getLogger(__name__)
 
 #: How often pending requests are looked through for gates that have gone without a word.
 STRAY_INTERVAL_SECONDS = 30.0
@@ -45,11 +43,11 @@ def run_round(*, strays: bool = False) -> int:
     """
     now = datetime.now(UTC)
     done = 0
-    for intake_id in run_transaction(lambda s: [row.id for row in registration.new_intakes(s, limit=BATCH)]):
+    for intake_id in run_read(lambda s: [row.id for row in registration.new_intakes(s, limit=BATCH)]):
         done += _each("register", lambda s, i=intake_id: registration.register(s, i, now=now))  # type: ignore[misc]
-    for request_id in run_transaction(lambda s: _due_requests(s, now=now, all_pending=strays)):
+    for request_id in run_read(lambda s: _due_requests(s, now=now, all_pending=strays)):
         done += _each("close", lambda s, r=request_id: _close(s, r, now=now))  # type: ignore[misc]
-    for grant_id in run_transaction(lambda s: _open_grants(s, now=now)):
+    for grant_id in run_read(lambda s: _open_grants(s, now=now)):
         done += _each("refresh", lambda s, g=grant_id: _refresh(s, g, now=now))  # type: ignore[misc]
     return done + messages.process_and_deliver()
 
@@ -58,8 +56,8 @@ def _each(what: str, work: Callable[[Session], object]) -> int:
     """Do one piece in its own transaction; a piece that fails does not hold up the others."""
     try:
         return 1 if run_transaction(work) else 0
-    except Exception:
-        log.exception("approvals dispatcher: could not %s", what)
+    except Exception as error:
+        faults.report(f"{what} (dispatcher)", error)
         return 0
 
 
@@ -125,8 +123,8 @@ class Dispatcher:
         while not self._stop.is_set():
             try:
                 self._round()
-            except Exception:
-                log.exception("approvals dispatcher: the round failed")
+            except Exception as error:
+                faults.report("finish a dispatcher round", error)
             self._stop.wait(self._interval)
         self._let_go()
 
@@ -148,5 +146,5 @@ class Dispatcher:
     def _let_go(self) -> None:
         try:
             run_transaction(lambda s: lease.release(s, lease.DISPATCHER, self._holder, now=datetime.now(UTC)))
-        except Exception:
-            log.exception("approvals dispatcher: could not let go of the lease")
+        except Exception as error:
+            faults.report("let go of the dispatcher lease", error)

@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 from airflow.api_fastapi.execution_api.datamodels.token import TIToken
@@ -22,11 +22,10 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, grants, intake, rings
-from airflow_approvals.core.models import GrantState, Refusal
-from airflow_approvals.store.session import run_transaction
-
-log = logging.getLogger(__name__)
+from airflow_approvals.control import airflow_seams, faults, grants, intake, rings
+from airflow_approvals.core.models import Refusal
+from airflow_approvals.store import ledger
+from airflow_approvals.store.session import run_read, run_transaction
 
 Token = Annotated[TIToken, Depends(require_auth)]
 Solver = Annotated[str, Depends(current_dependency_solver)]
@@ -41,7 +40,8 @@ async def intake_hook(
     """``POST /hitlDetails/{id}``: take down what a gate asks for."""
     if solver == "fastapi":
         body = _json_object(await request.body())
-        await _guard(409, lambda session: _take_down(session, str(token.id), body))
+        ti_id = str(token.id)
+        await _guard(409, partial(_is_gate, ti_id=ti_id), partial(_take_down, ti_id=ti_id, body=body))
 
 
 async def own_answer_hook(
@@ -51,7 +51,8 @@ async def own_answer_hook(
 ) -> None:
     """``PATCH /hitlDetails/{id}``: a gate never answers itself."""
     if solver == "fastapi":
-        await _guard(409, lambda session: _own_answer(session, str(token.id)))
+        ti_id = str(token.id)
+        await _guard(409, partial(_has_asked, ti_id=ti_id), partial(_own_answer, ti_id=ti_id))
 
 
 async def start_hook(
@@ -61,7 +62,9 @@ async def start_hook(
 ) -> None:
     """``PATCH /task-instances/{id}/run``: the start ring."""
     if solver == "fastapi":
-        await _guard(409, lambda session: rings.check_start(session, str(token.id), now=datetime.now(UTC)))
+        ti_id, now = str(token.id), datetime.now(UTC)
+        concerns = partial(rings.is_behind_a_gate, ti_id=ti_id)
+        await _guard(409, concerns, partial(rings.check_start, ti_id=ti_id, now=now))
 
 
 async def connection_hook(
@@ -71,10 +74,10 @@ async def connection_hook(
 ) -> None:
     """``GET /connections/{id}``: the credential ring."""
     if solver == "fastapi":
-        now = datetime.now(UTC)
-        await _guard(
-            403, lambda session: rings.check_connection(session, str(token.id), connection_id, now=now)
-        )
+        ti_id, now = str(token.id), datetime.now(UTC)
+        concerns = partial(rings.is_protected, conn_id=connection_id)
+        check = partial(rings.check_connection, ti_id=ti_id, conn_id=connection_id, now=now)
+        await _guard(403, concerns, check)
 
 
 async def state_hook(
@@ -90,10 +93,10 @@ async def state_hook(
     yield
     if solver == "fastapi":
         try:
-            await to_thread.run_sync(lambda: run_transaction(lambda s: _after_state(s, str(token.id))))
-        except Exception:
+            await to_thread.run_sync(partial(_after_state, str(token.id)))
+        except Exception as error:
             # The dispatcher looks again within its next round.
-            log.exception("approvals: could not look for spent grants")
+            faults.report("look for spent grants", error)
 
 
 #: (method, end of the path) -> the hook on it.
@@ -140,11 +143,18 @@ def _route(router: APIRouter, method: str, suffix: str) -> APIRoute:
     raise RuntimeError(f"Airflow's Execution API has no route {method} {suffix}")
 
 
-async def _guard(status: int, check: Callable[[Session], Refusal | None]) -> None:
+async def _guard(
+    status: int, concerns: Callable[[Session], bool], check: Callable[[Session], Refusal | None]
+) -> None:
+    """Judge a call that concerns a gate, in a transaction; most calls do not, and only read."""
+
+    def judge() -> Refusal | None:
+        return run_transaction(check) if run_read(concerns) else None
+
     try:
-        refusal = await to_thread.run_sync(lambda: run_transaction(check))
-    except Exception:
-        log.exception("approvals: a hook failed and refuses")
+        refusal = await to_thread.run_sync(judge)
+    except Exception as error:
+        faults.report("judge a call of the Execution API, so it is refused", error)
         detail = {"reason": "approvals_fault", "message": "The approvals server could not judge this call."}
         raise HTTPException(status, detail) from None
     if refusal is not None:
@@ -153,9 +163,18 @@ async def _guard(status: int, check: Callable[[Session], Refusal | None]) -> Non
         )
 
 
+def _is_gate(session: Session, ti_id: str) -> bool:
+    ti = airflow_seams.task_instance(session, ti_id)
+    return ti is not None and intake.is_gate_task(session, ti)
+
+
+def _has_asked(session: Session, ti_id: str) -> bool:
+    return _is_gate(session, ti_id) or intake.place_has_intake(session, ti_id)
+
+
 def _take_down(session: Session, ti_id: str, body: Mapping[str, Any]) -> Refusal | None:
     ti = airflow_seams.task_instance(session, ti_id)
-    if ti is None or not intake.is_gate_task(session, ti):
+    if ti is None:
         return None
     row = intake.take_down(session, ti, body, now=datetime.now(UTC))
     if row.state == "invalid":
@@ -165,22 +184,32 @@ def _take_down(session: Session, ti_id: str, body: Mapping[str, Any]) -> Refusal
 
 def _own_answer(session: Session, ti_id: str) -> Refusal | None:
     ti = airflow_seams.task_instance(session, ti_id)
-    if ti is None or not (intake.is_gate_task(session, ti) or intake.place_has_intake(session, ti_id)):
+    if ti is None:
         return None
-    from airflow_approvals.store import ledger
-
-    ledger.append(session, "foreign_answer_refused", at=datetime.now(UTC), place=airflow_seams.place_of(ti))
+    place = airflow_seams.place_of(ti)
+    ledger.append(session, "foreign_answer_refused", at=datetime.now(UTC), place=place)
     return Refusal("own_answer", "A gate is answered by people, through the approvals server.", 409)
 
 
-def _after_state(session: Session, ti_id: str) -> None:
+def _after_state(ti_id: str) -> None:
+    if run_read(partial(_may_have_spent, ti_id=ti_id)):
+        run_transaction(partial(_spend, ti_id=ti_id))
+
+
+def _may_have_spent(session: Session, ti_id: str) -> bool:
     ti = airflow_seams.task_instance(session, ti_id)
-    if ti is None or ti.state not in airflow_seams.DONE:
+    return (
+        ti is not None and ti.state in airflow_seams.DONE and grants.any_bound(session, ti.dag_id, ti.run_id)
+    )
+
+
+def _spend(session: Session, ti_id: str) -> None:
+    ti = airflow_seams.task_instance(session, ti_id)
+    if ti is None:
         return
-    now = datetime.now(UTC)
     for grant in grants.bound_in_run(session, ti.dag_id, ti.run_id):
-        if grant.state == GrantState.BOUND and grants.is_bound_to(session, grant, ti):
-            grants.refresh(session, grant, None, ti, now=now)
+        if grants.is_bound_to(session, grant, ti):
+            grants.refresh(session, grant, None, ti, now=datetime.now(UTC))
 
 
 def _json_object(body: bytes) -> Mapping[str, Any]:

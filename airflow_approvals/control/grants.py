@@ -37,7 +37,7 @@ def issue(session: Session, request: RequestRow, pins: Pins, *, now: datetime) -
     :raises ConfigurationError: when the signing key cannot be read.
     """
     claims = Claims(
-        grant=secrets.token_urlsafe(16),
+        grant=secrets.token_hex(16),
         request=request.id,
         manifest=request.manifest_digest,
         sink=request.sink,
@@ -265,6 +265,14 @@ def _enter(session: Session, kind: str, grant: GrantRow, *, at: datetime, detail
         place=grant.place,
         details={"grant": grant.id, **details},
     )
+
+
+def any_bound(session: Session, dag_id: str, run_id: str) -> bool:
+    """Whether the run has a bound grant."""
+    found = select(GrantRow.id).where(
+        GrantRow.dag_id == dag_id, GrantRow.run_id == run_id, GrantRow.state == GrantState.BOUND
+    )
+    return session.scalar(found.limit(1)) is not None
 
 
 def bound_in_run(session: Session, dag_id: str, run_id: str) -> list[GrantRow]:

@@ -12,7 +12,7 @@ from airflow_approvals.control import lease, signing_key
 from airflow_approvals.core.models import RequestState
 from airflow_approvals.errors import ConfigurationError
 from airflow_approvals.store import policies
-from airflow_approvals.store.session import run_transaction
+from airflow_approvals.store.session import run_read
 from airflow_approvals.store.tables import IntakeRow, LeaseRow, OutboxRow, RequestRow
 
 #: A gate parks within seconds of its intake; longer says that nobody registers requests.
@@ -30,7 +30,7 @@ def report() -> dict[str, Any]:
 def figures() -> dict[str, Any]:
     """Return the figures: counts, and ages in seconds."""
     now = datetime.now(UTC)
-    return run_transaction(lambda session: _figures(session, now))
+    return run_read(lambda session: _figures(session, now))
 
 
 def _figures(session: Session, now: datetime) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _setup_problems() -> list[str]:
         signing_key.load()
     except ConfigurationError as error:
         problems.append(str(error))
-    if run_transaction(policies.active_policy) is None:
+    if run_read(policies.active_policy) is None:
         problems.append(
             "No policy is active, so every gate refuses: run `airflow approvals policy activate`."
         )

@@ -20,7 +20,7 @@ from airflow_approvals.control import dag_graph, settlement
 from airflow_approvals.control.airflow_seams import lock_gate
 from airflow_approvals.core.models import Channel, Person, Place, RequestState
 from airflow_approvals.store import ledger
-from airflow_approvals.store.session import run_transaction
+from airflow_approvals.store.session import run_read, run_transaction
 from airflow_approvals.store.tables import ActorRow, IntakeRow, RequestRow
 
 _DAG = r"/api/v2/dags/(?P<dag>[^/]+)"
@@ -85,7 +85,7 @@ def keep(override: Override, person: Person, channel: Channel, body: Any, answer
 
 
 def _close_pending(dag_id: str, run_id: str) -> None:
-    for request_id in run_transaction(partial(_pending, dag_id=dag_id, run_id=run_id)):
+    for request_id in run_read(partial(_pending, dag_id=dag_id, run_id=run_id)):
         run_transaction(partial(_close, request_id=request_id))
 
 

@@ -106,7 +106,7 @@ def _pin(
         run_id=intake.run_id,
         task_id=intake.task_id,
         map_index=intake.map_index,
-        id=secrets.token_urlsafe(16),
+        id=secrets.token_hex(16),
         ti_id=intake.ti_id,
         try_number=intake.try_number,
         state=RequestState.PENDING,

@@ -26,6 +26,17 @@ from airflow_approvals.store.tables import GrantRow, RequestRow
 _STARTING = (TaskInstanceState.QUEUED, TaskInstanceState.RESTARTING)
 
 
+def is_behind_a_gate(session: Session, ti_id: str) -> bool:
+    """Whether the task's start has to be judged at all."""
+    ti = airflow_seams.task_instance(session, ti_id)
+    if ti is None or ti.state not in _STARTING:
+        return False
+    dag = dag_graph.load_dag(session, ti)
+    if dag is None:
+        return _run_is_gated(session, ti)
+    return bool(dag_graph.gates_above(dag, ti.task_id))
+
+
 def check_start(session: Session, ti_id: str, *, now: datetime) -> Refusal | None:
     """Refuse the start of a task whose gates are not open; the task is failed on the spot.
 
@@ -36,8 +47,6 @@ def check_start(session: Session, ti_id: str, *, now: datetime) -> Refusal | Non
         return None
     dag = dag_graph.load_dag(session, ti)
     gates = dag_graph.gates_above(dag, ti.task_id) if dag is not None else frozenset()
-    if not gates and not (dag is None and _run_is_gated(session, ti)):
-        return None
     locked = airflow_seams.lock_task(session, airflow_seams.place_of(ti))
     if locked is None or str(locked.id) != ti_id or locked.state not in _STARTING:
         return None
@@ -104,11 +113,11 @@ def is_protected(session: Session, conn_id: str) -> bool:
 def check_connection(session: Session, ti_id: str, conn_id: str, *, now: datetime) -> Refusal | None:
     """Open a protected Connection to the one task a usable grant is for, or refuse.
 
+    The caller has asked :func:`is_protected`.
+
     Processes without a task of their own (DAG processor, triggerer, ``airflow tasks test``)
     present no task instance and are refused.
     """
-    if not is_protected(session, conn_id):
-        return None
     ti = airflow_seams.task_instance(session, ti_id)
     if ti is None or ti.state != TaskInstanceState.RUNNING:
         return Refusal("no_task", f"Connection {conn_id} opens only to a running, approved task.", 403)

@@ -60,6 +60,15 @@ def read_session() -> Iterator[Session]:
         session.rollback()
 
 
+def run_read(work: Callable[[Session], T]) -> T:
+    """Run work that only reads, and return what it returned; it holds nobody up.
+
+    :raises ConfigurationError: when this process has no metadata database.
+    """
+    with read_session() as session:
+        return work(session)
+
+
 def run_transaction(work: Callable[[Session], T]) -> T:
     """Run work in a control transaction and commit it, trying three times in all.
 

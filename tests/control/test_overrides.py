@@ -51,7 +51,9 @@ def test_other_calls_pass(method: str, path: str) -> None:
 
 def test_bulk_entities_and_touched_tasks_name_their_own_runs() -> None:
     override = Override("mark", "~", "~", None, -1)
-    body = {"actions": [{"action": "delete", "entities": [{"dag_id": "a", "dag_run_id": "1", "task_id": "t"}]}]}
+    body = {
+        "actions": [{"action": "delete", "entities": [{"dag_id": "a", "dag_run_id": "1", "task_id": "t"}]}]
+    }
     answer = {"task_instances": [{"dag_id": "b", "dag_run_id": "2", "task_id": "u", "map_index": 4}]}
     assert set(_places(override, body, answer)) == {Place("a", "1", "t"), Place("b", "2", "u", 4)}
 

@@ -87,7 +87,7 @@ class Gated:
             )
             found += page["entries"]
             after = page["next"]
-        return [e for e in found if all({**(e.get("details") or {}), **e}.get(k) == v for k, v in wanted.items())]
+        return [entry for entry in found if _has(entry, wanted)]
 
     def uses(self, run_id: str) -> list[Path]:
         """The marks that tasks left after they had opened the sink's connection."""
@@ -101,3 +101,8 @@ class Gated:
                 return found
             time.sleep(0.2)
         raise AssertionError(f"waited {patience:.0f} s in vain until {what}")
+
+
+def _has(entry: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    fields = {**entry["details"], **entry}
+    return all(fields.get(name) == value for name, value in wanted.items())

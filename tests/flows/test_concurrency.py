@@ -41,9 +41,7 @@ def both_at_once(pair: Gated, request_id: str) -> list[tuple[str, float, float, 
         client = pair.airflow.client(user, server=server)
         barrier.wait()
         started = time.monotonic()
-        answer = client.post(
-            f"/approvals/api/v1/requests/{request_id}/votes", json={"verdict": verdict}
-        )
+        answer = client.post(f"/approvals/api/v1/requests/{request_id}/votes", json={"verdict": verdict})
         answers.append((verdict, started, time.monotonic(), answer))
 
     threads = [

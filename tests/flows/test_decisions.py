@@ -49,9 +49,13 @@ def test_an_administrator_without_a_seat_is_refused(gated: Gated) -> None:
 
 def test_airflows_own_route_is_the_same_decision(gated: Gated) -> None:
     run_id = gated.ask("plain")
-    detail = gated.as_user("bob").get(f"/api/v2/dags/plain/dagRuns/{run_id}/taskInstances/gate/-1/hitlDetails")
+    detail = gated.as_user("bob").get(
+        f"/api/v2/dags/plain/dagRuns/{run_id}/taskInstances/gate/-1/hitlDetails"
+    )
     gated.request(run_id)
-    detail = gated.as_user("bob").get(f"/api/v2/dags/plain/dagRuns/{run_id}/taskInstances/gate/-1/hitlDetails")
+    detail = gated.as_user("bob").get(
+        f"/api/v2/dags/plain/dagRuns/{run_id}/taskInstances/gate/-1/hitlDetails"
+    )
     assert "sink-a" in detail.json()["subject"]
     assert detail.json()["params"] == {}
     answer = gated.answer("plain", run_id, "bob")

@@ -13,7 +13,7 @@ from tests.flows.gated import Gated
 pytestmark = pytest.mark.xdist_group("flows")
 
 ROUNDS = 40 if os.environ.get("APPROVALS_SOAK") else 4
-DELAYS = [round(random.Random(20261123 + n).uniform(0, 6), 1) for n in range(ROUNDS)]  # noqa: S311
+DELAYS = [round(random.Random(20261123 + n).uniform(0, 6), 1) for n in range(ROUNDS)]
 
 
 @pytest.mark.parametrize("delay", DELAYS)

@@ -13,7 +13,9 @@ pytestmark = pytest.mark.xdist_group("flows")
 
 
 def patch_task(gated: Gated, dag_id: str, run_id: str, body: dict, path: str = "/gate") -> httpx.Response:
-    return gated.as_user("bob").patch(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances{path}", json=body)
+    return gated.as_user("bob").patch(
+        f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances{path}", json=body
+    )
 
 
 def clear(gated: Gated, dag_id: str, run_id: str, *task_ids: str, user: str = "bob") -> None:
@@ -46,7 +48,8 @@ BULK = {
 def test_marking_the_gate_successful_releases_nothing(gated: Gated, how: str, dag_id: str) -> None:
     run_id = gated.ask(dag_id)
     request = gated.request(run_id)
-    answer = patch_task(gated, dag_id, run_id, SINGLE if how == "single" else BULK, "/gate" if how == "single" else "")
+    body, path = (SINGLE, "/gate") if how == "single" else (BULK, "")
+    answer = patch_task(gated, dag_id, run_id, body, path)
     assert answer.status_code == 200, answer.text
     assert gated.finish(dag_id, run_id) == "failed"
     assert gated.uses(run_id) == []

@@ -27,7 +27,7 @@ def write_copy(run_id: str, name: str = "copy") -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     content = f"masked line of {name}\n".encode()
     (folder / "lines.txt").write_bytes(content)
-    entry = ObjectEntry((folder / "lines.txt").as_uri(), sha256_digest(content), len(content), 1, "text")
+    entry = ObjectEntry("lines.txt", sha256_digest(content), len(content), 1, "text")
     manifest = Manifest((entry,), "test", sha256_digest(b"profile"), "none", "0", ())
     path = folder / "_manifest.json"
     path.write_bytes(canonical_bytes(manifest.to_document()))
@@ -112,9 +112,9 @@ with DAG("mapped_use", schedule=None, catchup=False):
 
 with DAG("mapped_gate", schedule=None, catchup=False):
     copies = prepare.partial(run="{{ run_id }}").expand(name=["north", "south"])
-    asked = ApprovalSensor.partial(task_id="gate", action="export", sink="sink-a", reason="a flow test").expand(
-        manifest=copies
-    )
+    asked = ApprovalSensor.partial(
+        task_id="gate", action="export", sink="sink-a", reason="a flow test"
+    ).expand(manifest=copies)
     asked >> PythonOperator(task_id="use", python_callable=open_sink, op_kwargs=OPEN)
 
 with DAG("two_gates", schedule=None, catchup=False):
