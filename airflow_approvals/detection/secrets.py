@@ -164,19 +164,28 @@ PATTERNS: dict[str, _Patterns] = {
 
 def secret_spans(entity_type: str, text: str) -> Iterator[tuple[int, int]]:
     """Yield the ``(start, end)`` of every secret of one type, in characters."""
+    for match in _matches(entity_type, text):
+        yield match.span(match.lastgroup or 0)
+
+
+def line_crossing_spans(text: str) -> list[tuple[int, int]]:
+    """Return the spans of all secrets that reach over a line break, in order.
+
+    A span begins with what gives the secret away: a password on the line after its name is
+    found only when both lines are looked at together.
+    """
+    spans = {
+        match.span()
+        for entity_type in SECRET_ENTITIES
+        for match in _matches(entity_type, text)
+        if "\n" in match[0].rstrip("\n")
+    }
+    return sorted(spans)
+
+
+def _matches(entity_type: str, text: str) -> Iterator[re.Match[str]]:
     for _, pattern in PATTERNS[entity_type]:
         for match in pattern.finditer(text):
             start, end = match.span(match.lastgroup or 0)
             if end > start and not _NOT_A_VALUE.fullmatch(text, start, end):
-                yield start, end
-
-
-def line_crossing_spans(text: str) -> list[tuple[int, int]]:
-    """Return the spans of all secrets that reach over a line break, in order."""
-    spans = {
-        (start, end)
-        for entity_type in SECRET_ENTITIES
-        for start, end in secret_spans(entity_type, text)
-        if "\n" in text[start:end].rstrip("\n")
-    }
-    return sorted(spans)
+                yield match
