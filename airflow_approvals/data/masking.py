@@ -100,7 +100,7 @@ class _Masking:
             suffix = extension(path)
             stem = path[: len(path) - len(suffix)]
             taken = {other[: len(other) - len(suffix)] for other in shown.values() if other.endswith(suffix)}
-            shown[name] = unique(stem, taken).replace("#", "-") + suffix
+            shown[name] = unique(stem, taken, mark="-") + suffix
         return shown
 
     def _object(self, source: Place, target: Place, shown: str, reader: Reader) -> ObjectEntry:

@@ -7,13 +7,13 @@ Local paths and ``file://`` URIs need no Airflow; everything else goes through
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
-from airflow_approvals.errors import DataError
+from airflow_approvals.errors import ApprovalsError, DataError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
@@ -25,6 +25,8 @@ INCOMPLETE_NAME = "_incomplete"
 #: Names of our own documents; never data.
 RESERVED_NAMES = frozenset({MANIFEST_NAME, EVIDENCE_NAME, RECEIPT_NAME, INCOMPLETE_NAME})
 PARTIAL_SUFFIX = ".partial"
+
+Result = TypeVar("Result")
 
 _MAGIC = re.compile(r"[*?\[]")
 _CREDENTIALS = re.compile(r"//[^/@:]*:[^/@]*@")
@@ -65,9 +67,13 @@ class Place:
         scheme, rest = uri.rstrip("/").split("://", 1)
         if conn_id and "@" not in rest.split("/", 1)[0]:
             rest = f"{conn_id}@{rest}"
-        with _faults(f"{scheme}://{rest}", "opened"):
-            path = ObjectStoragePath(f"{scheme}://{rest}")
-            return cls(path.fs, path.path, f"{scheme}://{rest}")
+        uri = f"{scheme}://{rest}"
+
+        def opened() -> Place:
+            path = ObjectStoragePath(uri)
+            return cls(path.fs, str(path.fs._strip_protocol(path.path)), uri)
+
+        return attempt(_CREDENTIALS.sub("//", uri), "opened", opened)
 
     @property
     def shown(self) -> str:
@@ -101,26 +107,29 @@ class Place:
 
     def exists(self) -> bool:
         """Whether anything is there."""
-        with _faults(self.shown, "looked up"):
-            return bool(self.fs.exists(self.path))
+        return attempt(self.shown, "looked up", lambda: bool(self.fs.exists(self.path)))
 
     def is_folder(self) -> bool:
         """Whether it is a folder."""
-        with _faults(self.shown, "looked up"):
-            return bool(self.fs.isdir(self.path))
+        return attempt(self.shown, "looked up", lambda: bool(self.fs.isdir(self.path)))
 
     def files(self) -> list[str]:
         """Return the relative names of all files below, sorted; our own documents left out."""
-        with _faults(self.shown, "listed"):
-            found = [str(path) for path in self.fs.find(self.path)]
+        return [name for name in self.all_files() if name.rsplit("/", 1)[-1] not in RESERVED_NAMES]
+
+    def all_files(self) -> list[str]:
+        """Return the relative names of all files below, sorted."""
+        found = attempt(self.shown, "listed", lambda: list(self.fs.find(self.path)))
         prefix = self.path.strip("/") + "/"
-        names = sorted(path.strip("/").removeprefix(prefix) for path in found)
-        return [name for name in names if name.rsplit("/", 1)[-1] not in RESERVED_NAMES]
+        return sorted(str(path).strip("/").removeprefix(prefix) for path in found)
 
     def glob(self) -> list[str]:
         """Return the paths of the files that this place's path, as a pattern, matches; sorted."""
-        with _faults(self.shown, "listed"):
-            return sorted(str(path) for path in self.fs.glob(self.path) if not self.fs.isdir(path))
+        return attempt(
+            self.shown,
+            "listed",
+            lambda: sorted(str(path) for path in self.fs.glob(self.path) if not self.fs.isdir(path)),
+        )
 
     @property
     def is_pattern(self) -> bool:
@@ -141,8 +150,7 @@ class Place:
         :param shown: how to name it in an error.
         :raises DataError: when it cannot be opened.
         """
-        with _faults(shown or self.shown, "read"):
-            stream = cast("BinaryIO", self.fs.open(self.path, "rb"))
+        stream = attempt(shown or self.shown, "read", lambda: self._open("rb"))
         try:
             yield stream
         finally:
@@ -155,47 +163,50 @@ class Place:
         :raises DataError: when it cannot be opened or written.
         """
         name = shown or self.shown
-        with _faults(name, "written"):
-            self.fs.makedirs(_dirname(self.path), exist_ok=True)
-            stream = cast("BinaryIO", self.fs.open(self.path, "wb"))
+        attempt(name, "written", lambda: self.fs.makedirs(_dirname(self.path), exist_ok=True))
+        stream = attempt(name, "written", lambda: self._open("wb"))
         try:
             yield stream
         except BaseException:
             _close_quietly(stream)
             raise
-        with _faults(name, "written"):
-            stream.close()
+        attempt(name, "written", stream.close)
+
+    def _open(self, mode: str) -> BinaryIO:
+        return cast("BinaryIO", self.fs.open(self.path, mode))
 
     def read_bytes(self, limit: int) -> bytes:
         """Return the bytes; :raises DataError: when there are more than ``limit`` or none."""
         with self.reading() as stream:
-            data = stream.read(limit + 1)
+            data = attempt(self.shown, "read", lambda: stream.read(limit + 1))
         if len(data) > limit:
             raise DataError(f"{self.shown} is larger than {limit // 1024**2} MiB.")
         return data
 
     def write_bytes(self, data: bytes) -> None:
         """Write the bytes as a whole."""
-        with self.writing() as stream, _faults(self.shown, "written"):
-            stream.write(data)
+        with self.writing() as stream:
+            attempt(self.shown, "written", lambda: stream.write(data))
 
     def remove(self) -> None:
         """Remove the file or folder, if it is there."""
-        with _faults(self.shown, "removed"):
-            if self.fs.exists(self.path):
-                self.fs.rm(self.path, recursive=True)
+        if self.exists():
+            attempt(self.shown, "removed", lambda: self.fs.rm(self.path, recursive=True))
 
 
-@contextmanager
-def _faults(shown: str, doing: str) -> Iterator[None]:
-    """Turn whatever a file system raises into one clear error.
+def attempt(shown: str, doing: str, work: Callable[[], Result]) -> Result:
+    """Do the work, and turn whatever a file system raises into one clear error.
 
-    The error is raised outside the handler: some file systems quote content or credentials.
+    The error is raised outside the handler: some file systems quote content or credentials,
+    and a chained error would carry that on.
+
+    :param shown: what it is done to, for the error.
+    :param doing: what is done, as a participle (``read``).
+    :raises DataError: when it cannot be done.
     """
-    failure: str | None = None
     try:
-        yield
-    except DataError:
+        return work()
+    except ApprovalsError:
         raise
     except FileNotFoundError:
         failure = f"{shown} does not exist."
@@ -203,15 +214,12 @@ def _faults(shown: str, doing: str) -> Iterator[None]:
         failure = f"{shown} cannot be {doing}: {error.strerror or type(error).__name__}."
     except Exception as error:
         failure = f"{shown} cannot be {doing} ({type(error).__name__})."
-    if failure is not None:
-        raise DataError(failure, "Check the path, the Connection and its permissions.")
+    raise DataError(failure, "Check the path, the Connection and its permissions.")
 
 
 def _close_quietly(stream: BinaryIO) -> None:
     # The fault that is under way says more than the one of closing a half-written file.
-    import contextlib
-
-    with contextlib.suppress(Exception):
+    with suppress(Exception):
         stream.close()
 
 

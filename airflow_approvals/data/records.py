@@ -75,12 +75,12 @@ def _pieces(raw: str, edits: list[Edit]) -> Iterator[str]:
     yield raw[position:]
 
 
-def unique(name: str, taken: Iterable[str]) -> str:
+def unique(name: str, taken: Iterable[str], mark: str = "#") -> str:
     """Return the name, numbered (``name#2``) when it is taken."""
     used = set(taken)
     if name not in used:
         return name
     number = 2
-    while f"{name}#{number}" in used:
+    while f"{name}{mark}{number}" in used:
         number += 1
-    return f"{name}#{number}"
+    return f"{name}{mark}{number}"

@@ -13,7 +13,7 @@ import os
 from contextlib import suppress
 from typing import Self
 
-from airflow_approvals.data.places import INCOMPLETE_NAME, PARTIAL_SUFFIX, Place
+from airflow_approvals.data.places import INCOMPLETE_NAME, PARTIAL_SUFFIX, Place, attempt
 from airflow_approvals.errors import ApprovalsError, DataError
 
 
@@ -35,6 +35,9 @@ class Staging:
                 f"The target {self.target.shown} exists already.",
                 "Choose another one (the run id in its name helps), or remove it.",
             )
+        # Made at once, so that a target that cannot be written is found before any work is done.
+        fs, path = self.partial.fs, self.partial.path
+        attempt(self.target.shown, "written", lambda: fs.makedirs(path, exist_ok=True))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,26 +66,15 @@ class Staging:
     def _copy(self, last: str) -> None:
         mark = self.target.child(INCOMPLETE_NAME)
         mark.write_bytes(b"incomplete")
-        names = [name for name in self._staged() if name != last]
+        names = [name for name in self.partial.all_files() if name != last]
         for name in [*names, last]:
-            self._copy_one(name)
+            self._copy_one(self.partial.child(name), self.target.child(name))
         mark.remove()
 
-    def _staged(self) -> list[str]:
-        prefix = self.partial.path.strip("/") + "/"
-        found = self.partial.fs.find(self.partial.path)
-        return sorted(str(path).strip("/").removeprefix(prefix) for path in found)
-
-    def _copy_one(self, name: str) -> None:
-        source, target = self.partial.child(name), self.target.child(name)
-        failure = ""
-        try:
-            target.fs.makedirs(target.parent.path, exist_ok=True)
-            target.fs.cp_file(source.path, target.path)
-        except Exception as error:
-            failure = type(error).__name__
-        if failure:
-            raise DataError(f"{target.shown} cannot be made visible ({failure}).", "Try again.")
+    def _copy_one(self, source: Place, target: Place) -> None:
+        fs = target.fs
+        attempt(target.shown, "made visible", lambda: fs.makedirs(target.parent.path, exist_ok=True))
+        attempt(target.shown, "made visible", lambda: fs.cp_file(source.path, target.path))
 
     def _remove_stale(self) -> None:
         if self.target.child(INCOMPLETE_NAME).exists():

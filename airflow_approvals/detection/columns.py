@@ -60,6 +60,9 @@ _EMPTY = re.compile(r"(?i)[\W_]*(?:none|null|nil|n/?a|nan|unknown|true|false)?[\
 
 def column_entity(name: str) -> str | None:
     """Return the entity type that a column of this name holds, ``None`` when it says nothing."""
+    # A placeholder names what a header held, which says nothing of the values below it.
+    if "<" in name:
+        return None
     leaf = re.sub(r"(?:\[\])+$", "", name).rsplit(".", 1)[-1]
     words = re.sub(r"[\W_]+", "_", _HUMP.sub("_", leaf)).strip("_").lower()
     return next((kind for kind, rule in _COMPILED if rule.fullmatch(words)), None)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 #: Entity type, place (offsets in characters) and score (0 to 1); never a value.
 Finding: TypeAlias = "RecognizerResult"
 
+_BY_COLUMN = {"recognizer_name": "Column name"}
 _PROPER_NAMES = frozenset({"PERSON", "NRP", "LOCATION"})
 _WORD = re.compile(r"(?<![^\W_])[^\W\d_]{2,}(?![^\W_])")
 
@@ -19,7 +20,7 @@ def certain(entity_type: str, text: str) -> Finding:
     """Return a finding that covers the whole text."""
     from presidio_analyzer import RecognizerResult
 
-    return RecognizerResult(entity_type, 0, len(text), 1.0)
+    return RecognizerResult(entity_type, 0, len(text), 1.0, recognition_metadata=_BY_COLUMN)
 
 
 def is_plausible(finding: Finding, text: str) -> bool:
@@ -40,4 +41,7 @@ def occurrences(entity_type: str, value: str, text: str) -> list[Finding]:
     from presidio_analyzer import RecognizerResult
 
     pattern = rf"(?<!\w){re.escape(value)}(?!\w)"
-    return [RecognizerResult(entity_type, *match.span(), 1.0) for match in re.finditer(pattern, text)]
+    return [
+        RecognizerResult(entity_type, *match.span(), 1.0, recognition_metadata=_BY_COLUMN)
+        for match in re.finditer(pattern, text)
+    ]

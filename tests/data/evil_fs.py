@@ -25,6 +25,10 @@ class FreshMemory(MemoryFileSystem):
         self.store: dict[str, Any] = {}
         self.pseudo_dirs = [""]
 
+    @classmethod
+    def _strip_protocol(cls, path: str) -> Any:
+        return super()._strip_protocol(str(path).replace(f"{cls.protocol}://", "memory://"))
+
 
 class SecondOpenLies(FreshMemory):
     """Gives other bytes of the same length from the second time on that a file is opened."""
