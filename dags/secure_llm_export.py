@@ -44,7 +44,12 @@ def export(source: str, profile: str) -> None:
         timeout=timedelta(hours=8),
     )
     ReleaseDataOperator(
-        task_id="release", manifest=mask.output, sink="training-bucket", gate=gate.output, retries=2
+        task_id="release",
+        manifest=mask.output,
+        sink="training-bucket",
+        gate=gate.output,
+        retries=2,
+        retry_delay=timedelta(seconds=30),
     )
 
 

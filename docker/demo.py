@@ -33,9 +33,6 @@ def run() -> str:
     world = _build()
     try:
         return play(world)
-    except BaseException:
-        _show_logs()
-        raise
     finally:
         _say("stopping everything")
         world.stop()

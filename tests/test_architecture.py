@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
+from configparser import ConfigParser
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -37,14 +40,9 @@ def test_import_airflow_stays_light_with_the_policy_hook(tmp_path: Path) -> None
 
 
 def test_the_policy_hook_imports_the_standard_library_only() -> None:
-    tree = ast.parse((PACKAGE / "policy_hooks.py").read_text())
+    eager = ast.parse((PACKAGE / "policy_hooks.py").read_text()).body
     modules = {
-        name.split(".")[0]
-        for node in tree.body
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in (
-            [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
-        )
+        name for node in eager if isinstance(node, ast.Import | ast.ImportFrom) for name in _imported(node)
     }
     assert modules <= set(sys.stdlib_module_names)
 
@@ -56,6 +54,45 @@ def test_every_file_can_be_read_in_one_sitting() -> None:
         if (lines := len(path.read_text().splitlines())) > 350
     }
     assert long == {}
+
+
+def test_what_the_package_imports_is_what_it_declares() -> None:
+    """A library that only happens to be there is missing on somebody else's machine."""
+    configuration = ConfigParser()
+    configuration.read(PROJECT / "setup.cfg")
+    declared = configuration["options"]["install_requires"].split("\n")
+    brought = [
+        *declared,
+        *(requires("apache-airflow-core") or []),
+        *(requires("apache-airflow-task-sdk") or []),
+    ]
+    allowed = {_normalised(re.split(r"[^\w.-]", one)[0]) for one in brought if one and "extra ==" not in one}
+    # Airflow's two distributions are what apache-airflow itself consists of; thinc is spaCy's core.
+    allowed |= {"apache-airflow-core", "apache-airflow-task-sdk", "thinc"}
+    providers = packages_distributions()
+    undeclared = {
+        module
+        for path in PACKAGE.rglob("*.py")
+        for module in _imported(ast.parse(path.read_text()))
+        if module not in {*sys.stdlib_module_names, "airflow_approvals"}
+        and not allowed & {_normalised(name) for name in providers.get(module, [])}
+    }
+    assert undeclared == set()
+
+
+def _imported(tree: ast.AST) -> set[str]:
+    """Return the top-level names of all absolute imports, wherever they stand."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+    return found
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _modules_after(code: str, home: Path) -> set[str]:

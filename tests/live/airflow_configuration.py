@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import secrets
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -50,6 +52,13 @@ def free_ports(home: Path, count: int) -> Sequence[int]:
         ports = [one.getsockname()[1] for one in sockets]
     file.write_text(json.dumps(ports))
     return ports
+
+
+def clean_environment() -> dict[str, str]:
+    """The caller's environment without its Airflow, and without a proxy for the loopback."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {**kept, "PATH": path, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 
 
 def airflow_cfg(

@@ -6,7 +6,6 @@ No triggerer is ever started: a gate must park without one.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from urllib.parse import quote
 
 import httpx
 
-from tests.live.airflow_configuration import Accounts, airflow_cfg, free_ports
+from tests.live.airflow_configuration import Accounts, airflow_cfg, clean_environment, free_ports
 from tests.live.process_groups import RunningProcess, start_process, tail
 
 START_SECONDS = 120.0
@@ -63,7 +62,7 @@ class AirflowDeployment:
         self._ports = free_ports(self.home, api_servers + 1)
         self._processes: dict[str, RunningProcess] = {}
         self._tokens: dict[str, str] = {}
-        self._environment = {**_clean_environment(), **(environment or {}), **self._homes()}
+        self._environment = {**clean_environment(), **(environment or {}), **self._homes()}
         (self.home / "airflow.cfg").write_text(
             airflow_cfg(
                 self.home,
@@ -204,18 +203,36 @@ class AirflowDeployment:
         map_index: int = -1,
         timeout: float = 90.0,
     ) -> None:
+        """:raises AssertionError: after ``timeout`` seconds, or when the run ends before."""
         self.wait_for(
-            lambda: self.task_state(dag_id, run_id, task_id, map_index) == state,
+            lambda: (
+                self._over(dag_id, run_id) or self.task_state(dag_id, run_id, task_id, map_index) == state
+            ),
             timeout,
-            lambda: f"{task_id} to be {state}; states: {self.task_states(dag_id, run_id)}",
+            lambda: f"{task_id} to be {state}; {self._story(dag_id, run_id)}",
         )
+        found = self.task_state(dag_id, run_id, task_id, map_index)
+        assert found == state, f"{task_id} is {found}, not {state}; {self._story(dag_id, run_id)}"
 
     def wait_for_run(self, dag_id: str, run_id: str, state: str = "success", timeout: float = 90.0) -> None:
+        """:raises AssertionError: after ``timeout`` seconds, or when the run ends otherwise."""
         self.wait_for(
-            lambda: self.run_state(dag_id, run_id) == state,
+            lambda: self._over(dag_id, run_id),
             timeout,
-            lambda: f"run {run_id} to be {state}; states: {self.task_states(dag_id, run_id)}",
+            lambda: f"run {run_id} to be {state}; {self._story(dag_id, run_id)}",
         )
+        found = self.run_state(dag_id, run_id)
+        assert found == state, f"run {run_id} is {found}, not {state}; {self._story(dag_id, run_id)}"
+
+    def _over(self, dag_id: str, run_id: str) -> bool:
+        return self.run_state(dag_id, run_id) in ("success", "failed")
+
+    def _story(self, dag_id: str, run_id: str) -> str:
+        """States of all tasks, and the errors in the logs of those that failed."""
+        states = self.task_states(dag_id, run_id)
+        failed = [name for name, state in states.items() if state in ("failed", "up_for_retry")]
+        lines = [line for log in self.log_files() for line in _errors(log) if run_id in str(log)]
+        return f"states: {states}; failed: {failed}\n" + "\n".join(lines)
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """State of every task instance of a run; mapped ones as ``task[index]``."""
@@ -319,11 +336,10 @@ class AirflowDeployment:
         return "\n".join(f"== {name}\n{tail(one.log, 15)}" for name, one in self._processes.items())
 
 
-def _clean_environment() -> dict[str, str]:
-    """The caller's environment without its Airflow, and without a proxy for the loopback."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return {**kept, "PATH": path, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+def _errors(log: Path) -> list[str]:
+    """The error events of a task's log, with the frames cut off."""
+    events = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [f"{log.parent.name}: {line[:2000]}" for line in events if '"level":"error"' in line]
 
 
 def _run_path(dag_id: str, run_id: str) -> str:

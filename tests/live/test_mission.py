@@ -55,6 +55,14 @@ def test_the_closing_line_is_earned(world: World, closing_line: str) -> None:
     assert entries == int(said[2])
 
 
+def test_the_releases_needed_no_second_try(world: World, closing_line: str) -> None:
+    with world.airflow.client("alice") as client:
+        path = f"/api/v2/dags/{demo.DAG}/dagRuns/~/taskInstances"
+        found = client.get(path).raise_for_status().json()["task_instances"]
+    tries = {one["task_id"]: one["try_number"] for one in found if one["task_id"].endswith("release")}
+    assert tries == {"tickets.release": 1, "logs.release": 1}
+
+
 def test_no_raw_value_was_released(world: World, closing_line: str) -> None:
     """Every e-mail address and every key of the raw data is gone from the released copies."""
     raw = "".join(
