@@ -10,18 +10,23 @@ import pytest
 from airflow_approvals.control.signing import generate_key_file
 from tests.flows.gated import Gated
 from tests.live.airflow_processes import AirflowDeployment
+from tests.live.slack_emulator import SlackEmulator
 
 HERE = Path(__file__).parent
+SLACK_SECRET = "a-signing-secret-for-the-flows"
 USERS = {"alice": "admin", "bob": "user", "carol": "user", "dave": "user", "viewer": "viewer"}
 
 
-def deploy(home: Path, *, database: str = "sqlite", api_servers: int = 1) -> AirflowDeployment:
+def deploy(
+    home: Path, *, database: str = "sqlite", api_servers: int = 1, slack: SlackEmulator | None = None
+) -> AirflowDeployment:
     """Prepare a deployment with a key, a policy and the protected connection; not started yet."""
     sink = home / "sink"
     sink.mkdir(parents=True)
     generate_key_file(home / "signing.pem")
     policy = home / "policy.yaml"
-    policy.write_text((HERE / "policy.yaml").read_text().replace("@SINK@", sink.as_uri()))
+    text = (HERE / "policy.yaml").read_text().replace("@SINK@", sink.as_uri())
+    policy.write_text(text + (_identities(slack) if slack else ""))
     deployment = AirflowDeployment(
         home,
         database=database,
@@ -35,6 +40,7 @@ def deploy(home: Path, *, database: str = "sqlite", api_servers: int = 1) -> Air
             "approvals.protected_connections": "sink_a",
             "approvals.signing_key_file": str(home / "signing.pem"),
             "approvals.dispatcher_interval_seconds": "0.3",
+            **(_slack_options(home, slack) if slack else {}),
         },
     )
     deployment.migrate()
@@ -46,11 +52,35 @@ def deploy(home: Path, *, database: str = "sqlite", api_servers: int = 1) -> Air
     return deployment
 
 
+def _identities(slack: SlackEmulator) -> str:
+    people = ", ".join(f"{slack.users[name]}: {name}" for name in ("alice", "bob"))
+    return f"identities:\n  slack: {{team: {slack.team}, users: {{{people}}}}}\n"
+
+
+def _slack_options(home: Path, slack: SlackEmulator) -> dict[str, str]:
+    for name, text in (("slack-token", slack.token), ("slack-secret", SLACK_SECRET)):
+        (home / name).touch(mode=0o600)
+        (home / name).write_text(text)
+    return {
+        "approvals.slack_bot_token_file": str(home / "slack-token"),
+        "approvals.slack_signing_secret_file": str(home / "slack-secret"),
+        "approvals.slack_channel": slack.channel,
+        "approvals.slack_api_url": slack.url,
+    }
+
+
 @pytest.fixture(scope="session")
-def gated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
+def slack() -> Iterator[SlackEmulator]:
+    """A Slack with a channel, alice, bob and a viewer."""
+    with SlackEmulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def gated(tmp_path_factory: pytest.TempPathFactory, slack: SlackEmulator) -> Iterator[Gated]:
     """The shared deployment, started."""
     home = tmp_path_factory.mktemp("flows")
-    deployment = deploy(home)
+    deployment = deploy(home, slack=slack)
     deployment.start()
     try:
         deployment.wait_healthy()

@@ -35,8 +35,8 @@ class Gated:
         self.until(lambda: self.state(dag_id, run_id, "gate") == "awaiting_input", f"{dag_id} parks")
         return run_id
 
-    def start(self, dag_id: str, *, action: str = "export", user: str = "alice") -> str:
-        return self.airflow.trigger(dag_id, user, conf={"action": action})
+    def start(self, dag_id: str, *, action: str = "export", user: str = "alice", **conf: str) -> str:
+        return self.airflow.trigger(dag_id, user, conf={"action": action, **conf})
 
     def state(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str | None:
         return self.airflow.task_state(dag_id, run_id, task_id, map_index)

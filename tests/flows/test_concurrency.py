@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from sqlalchemy import Engine, create_engine, text
 
 from tests.flows.conftest import deploy
 from tests.flows.gated import Gated
@@ -32,8 +35,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory, postgres_url: str) -> Iterato
 
 def both_at_once(pair: Gated, request_id: str) -> list[tuple[str, float, float, httpx.Response]]:
     """Bob approves at one server while carol rejects at the other, released by a barrier."""
-    import time
-
     barrier = threading.Barrier(2)
     answers: list[tuple[str, float, float, httpx.Response]] = []
 
@@ -78,3 +79,52 @@ def test_opposite_verdicts_at_once_make_one_decision(pair: Gated, round_: int) -
         f"/api/v2/dags/plain/dagRuns/{run_id}/taskInstances/gate/-1/hitlDetails/tries/2"
     )
     assert inbox.json()["chosen_options"] == ["Approve" if decided == "approved" else "Reject"]
+
+
+@pytest.mark.parametrize("round_", range(10 if os.environ.get("APPROVALS_SOAK") else 1))
+def test_a_server_killed_in_the_middle_of_a_decision_leaves_nothing_half(
+    pair: Gated, postgres_url: str, round_: int
+) -> None:
+    run_id = pair.ask("plain")
+    request_id = pair.request(run_id)["id"]
+    engine = create_engine(postgres_url)
+    with engine.connect() as holder:
+        # The ledger's head is the last lock a decision takes: the vote is written, not committed.
+        holder.execute(text("SELECT seq FROM approvals_ledger_head FOR UPDATE"))
+        voter = threading.Thread(target=_vote_in_vain, args=(pair, request_id))
+        voter.start()
+        pair.until(lambda: _waits_for_lock(engine), "the decision waits for the ledger's head")
+        pair.airflow.kill_api_server(0)
+        voter.join()
+        holder.rollback()
+    engine.dispose()
+    pair.airflow.restart_api_server(0)
+    assert pair.request(run_id)["votes"] == []
+    assert pair.vote(request_id, "bob").json()["state"] == "approved"
+    assert pair.finish("plain", run_id) == "success"
+    assert len(pair.uses(run_id)) == 1
+    assert len(pair.entries(request=request_id, kind="vote_cast")) == 1
+    assert "ledger verifies" in pair.airflow.airflow("approvals", "ledger", "verify").stdout
+
+
+@pytest.mark.parametrize("round_", range(10 if os.environ.get("APPROVALS_SOAK") else 1))
+def test_a_server_killed_between_two_votes_settles_with_the_second(pair: Gated, round_: int) -> None:
+    run_id = pair.ask("plain", action="publish")
+    request_id = pair.request(run_id)["id"]
+    assert pair.vote(request_id, "carol").json()["state"] == "pending"
+    pair.airflow.kill_api_server(0)
+    pair.airflow.restart_api_server(0)
+    assert pair.vote(request_id, "dave").json()["state"] == "approved"
+    assert pair.finish("plain", run_id) == "success"
+    assert len(pair.uses(run_id)) == 1
+
+
+def _vote_in_vain(pair: Gated, request_id: str) -> None:
+    with pair.airflow.client("bob") as client, contextlib.suppress(httpx.HTTPError):
+        client.post(f"/approvals/api/v1/requests/{request_id}/votes", json={"verdict": "approve"})
+
+
+def _waits_for_lock(engine: Engine) -> bool:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with engine.connect() as looker:
+        return bool(looker.execute(text(waiting)).scalar())

@@ -14,6 +14,8 @@ from airflow.sdk.bases.hook import BaseHook
 
 from airflow_approvals.core.digest import canonical_bytes, sha256_digest
 from airflow_approvals.core.manifest import Manifest, ObjectEntry
+from airflow_approvals.operators.classify import ClassifyDataOperator
+from airflow_approvals.operators.mask import MaskDataOperator
 from airflow_approvals.operators.release import ReleaseDataOperator
 from airflow_approvals.sensors.approval import ApprovalSensor
 
@@ -141,3 +143,14 @@ with DAG("released", schedule=None, catchup=False):
     copy = prepare("{{ run_id }}")
     asked = gate(manifest=copy)
     ReleaseDataOperator(task_id="release", manifest=copy, sink="sink-a", gate=asked.output)
+
+with DAG("canaries", schedule=None, catchup=False):
+    mask = MaskDataOperator(
+        task_id="mask",
+        source=str(ROOM / "{{ dag_run.conf['source'] }}"),
+        target=str(ROOM / "masked" / "{{ dag_run.conf['source'] }}"),
+        profile="llm-training",
+    )
+    classify = ClassifyDataOperator(task_id="classify", source=mask.output)
+    asked = gate(manifest=mask.output, evidence=classify.output)
+    ReleaseDataOperator(task_id="release", manifest=mask.output, sink="sink-a", gate=asked.output)
