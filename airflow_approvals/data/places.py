@@ -6,6 +6,7 @@ Local paths and ``file://`` URIs need no Airflow; everything else goes through
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -173,7 +174,8 @@ class Place:
         attempt(name, "written", stream.close)
 
     def _open(self, mode: str) -> BinaryIO:
-        return cast("BinaryIO", self.fs.open(self.path, mode))
+        with _silent_local_files():
+            return cast("BinaryIO", self.fs.open(self.path, mode))
 
     def read_bytes(self, limit: int) -> bytes:
         """Return the bytes; :raises DataError: when there are more than ``limit`` or none."""
@@ -215,6 +217,21 @@ def attempt(shown: str, doing: str, work: Callable[[], Result]) -> Result:
     except Exception as error:
         failure = f"{shown} cannot be {doing} ({type(error).__name__})."
     raise DataError(failure, "Check the path, the Connection and its permissions.")
+
+
+@contextmanager
+def _silent_local_files() -> Iterator[None]:
+    """Keep fsspec from logging, at level DEBUG, the name of each file: names can be sensitive."""
+    logger = logging.getLogger("fsspec.local")
+    logger.addFilter(_say_nothing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_say_nothing)
+
+
+def _say_nothing(_: logging.LogRecord) -> bool:
+    return False
 
 
 def _close_quietly(stream: BinaryIO) -> None:

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -73,10 +73,11 @@ class Engine:
         profile = "" if self.profile is None else f", {self.profile.name}"
         return f"presidio-analyzer {version('presidio-analyzer')}, {self.tier}{profile}"
 
-    @property
+    @cached_property
     def entity_types(self) -> frozenset[str]:
         """Every entity type that can be found, in a text or by a column's name."""
-        return COLUMN_ENTITIES.union(self._analyzer.get_supported_entities("en"))
+        with _presidio_muted():
+            return COLUMN_ENTITIES.union(self._analyzer.get_supported_entities("en"))
 
     def analyze(self, texts: Sequence[str], context: Sequence[str] = ()) -> list[list[RecognizerResult]]:
         """Return the findings of each text, in the order of the texts.
