@@ -90,7 +90,7 @@ def play(world: World) -> str:
     run_id = world.airflow.trigger(DAG, "alice")
     _say("tasks mask both data sets and classify the copies; then both gates park")
     for gate in GATES:
-        world.airflow.wait_for_task(DAG, run_id, gate, "awaiting_input", timeout=150)
+        world.airflow.wait_for_task(DAG, run_id, gate, "awaiting_input", timeout=240)
         _say(f"  {gate}: awaiting_input, no worker held")
     messages = world.airflow.wait_for(lambda: _announced(world), 60, "a Slack message for each gate")
     for message in messages:

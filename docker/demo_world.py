@@ -65,6 +65,9 @@ class World:
             environment={
                 "AIRFLOW_APPROVALS_DEMO_DATA": str(self.data),
                 "AIRFLOW_APPROVALS_DEMO_MASKED": str(self.masked),
+                # Both data sets are scanned at once; more threads than cores only get in each other's way.
+                "OMP_NUM_THREADS": "1",
+                "OPENBLAS_NUM_THREADS": "1",
             },
         )
         self._run_script("prepare.sh")
