@@ -63,6 +63,13 @@ _OPTIONS: tuple[tuple[str, str, str | None, str, str | None], ...] = (
         "/etc/airflow/approvals/slack-signing-secret",
     ),
     ("slack_channel", "string", None, "The id of the Slack channel requests are posted to.", "C0123456789"),
+    (
+        "model",
+        "string",
+        "",
+        "The spaCy model that masks and classifies: an installed package or a folder. Never downloaded.",
+        "en_core_web_lg",
+    ),
     ("slack_api_url", "string", "https://slack.com/api/", "The base URL of Slack's Web API.", None),
 )
 
