@@ -1,0 +1,382 @@
+"""The contract of every function that leans on Airflow's internals, on a real metadata database."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.models.dagbag import DBDagBag
+from airflow.models.log import Log
+from airflow.models.serialized_dag import SerializedDagModel
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
+from airflow.sdk.serde import deserialize
+from airflow.utils.state import DagRunState
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from airflow_approvals.control import airflow_seams
+from airflow_approvals.store.session import control_session
+from tests.control.airflow_database import BOB, SECRET, Airflow, Run, _task, an_ask, write_dag
+
+OUTCOME = {"outcome": "approved", "because": "Approved by bob."}
+
+
+@pytest.fixture
+def run(airflow: Airflow) -> Run:
+    return airflow.a_run()
+
+
+def resume(run: Run) -> None:
+    def work(session: Session) -> None:
+        parked = airflow_seams.lock_gate(session, run.place())
+        assert parked is not None
+        airflow_seams.resume(
+            session,
+            parked,
+            options=["Approve"],
+            by=BOB,
+            outcome=OUTCOME,
+            outcome_key="approvals",
+            now=run.airflow.now,
+        )
+
+    run.airflow.do(work)
+
+
+def lock(run: Run) -> airflow_seams.Parked:
+    """The gate's rows, as they were when locked."""
+
+    def work(session: Session) -> airflow_seams.Parked:
+        parked = airflow_seams.lock_gate(session, run.place())
+        assert parked is not None
+        return parked
+
+    return run.airflow.do(work)
+
+
+def test_resume_counts_the_park_as_a_try_of_its_own_that_costs_no_retry(run: Run) -> None:
+    run.park()
+    before = run.task()
+    resume(run)
+    after = run.task()
+    assert (after.try_number, after.max_tries) == (before.try_number + 1, before.max_tries + 1)
+    assert after.id == before.id, "the task keeps its identity, and its inbox row with it"
+    assert after.state == "scheduled"
+    assert (after.trigger_id, after.trigger_timeout) == (None, None)
+    assert after.next_method == "execute_complete"
+
+
+def test_resume_archives_the_parked_try_under_its_own_number(run: Run) -> None:
+    run.park()
+    before = run.task()
+    resume(run)
+    (archived,) = run.history()
+    assert (archived.try_number, archived.state) == (before.try_number, "deferred")
+    assert archived.task_instance_id != before.id
+    # What a log is looked up by: the history row of that try, with host and place.
+    assert archived.key == before.key
+    assert (archived.hostname, archived.start_date) == (before.hostname, before.start_date)
+
+
+def test_resume_hands_the_outcome_to_the_task(run: Run) -> None:
+    run.park()
+    resume(run)
+    event = deserialize(run.task().next_kwargs)["event"]
+    assert event["approvals"] == OUTCOME
+    assert event["chosen_options"] == ["Approve"]
+    assert event["responded_by_user"] == {"id": "bob", "name": "bob"}
+    inbox = run.inbox()
+    assert (inbox.chosen_options, inbox.responded_by) == (["Approve"], {"id": "bob", "name": "bob"})
+    assert inbox.response_received
+    assert inbox.params_input == {}
+
+
+def test_a_resumed_gate_can_be_cleared_and_parked_again(run: Run) -> None:
+    run.park()
+    resume(run)
+    run.finish("gate")
+    run.clear("gate")
+    run.park()
+    resume(run)
+    assert [row.try_number for row in run.history()] == [1, 2, 3]
+    assert run.task().try_number == 4
+
+
+def test_a_parked_gate_waits_until_it_is_answered(run: Run) -> None:
+    run.park()
+    parked = lock(run)
+    assert parked.is_waiting
+    assert parked.is_try(str(parked.ti.id), 1)
+    assert not parked.is_try(str(parked.ti.id), 2)
+    assert not parked.is_try("00000000-0000-0000-0000-000000000000", 1)
+    resume(run)
+    assert not lock(run).is_waiting
+
+
+def test_a_gate_with_an_answer_in_its_inbox_does_not_wait(run: Run) -> None:
+    run.park()
+    run.airflow.do(lambda s: setattr(s.merge(run.inbox()), "responded_at", run.airflow.now))
+    assert not lock(run).is_waiting
+
+
+def test_a_gate_whose_inbox_was_deleted_does_not_wait(run: Run) -> None:
+    run.park()
+    run.airflow.do(lambda s: s.delete(s.merge(run.inbox())))
+    parked = lock(run)
+    assert parked.inbox is None
+    assert not parked.is_waiting
+
+
+def test_lock_gate_finds_nothing_where_the_task_is_gone(run: Run) -> None:
+    run.delete("gate")
+    assert run.airflow.do(lambda s: airflow_seams.lock_gate(s, run.place())) is None
+
+
+def test_lock_gate_loads_afresh_what_the_session_already_knew(run: Run) -> None:
+    with run.airflow.database.session() as session:
+        known = _task(session, run.place())
+        session.commit()  # the rows stay in the session, unexpired
+        assert known.state is None
+        run.change("gate", state="running")
+        parked = airflow_seams.lock_gate(session, run.place())
+        assert parked is not None
+        assert parked.ti is known
+        assert known.state == "running"
+
+
+def test_lock_gate_holds_others_up_on_postgresql(postgres_airflow: Airflow) -> None:
+    run = postgres_airflow.a_run()
+    run.park()
+    got: list[str] = []
+
+    def second() -> None:
+        with control_session() as session:
+            parked = airflow_seams.lock_gate(session, run.place())
+            assert parked is not None
+            got.append(str(parked.ti.state))
+
+    with control_session() as session:
+        parked = airflow_seams.lock_gate(session, run.place())
+        assert parked is not None
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.4)
+        assert got == [], "the second taker waits for the first"
+        parked.ti.state = "success"
+    thread.join(10)
+    assert got == ["success"], "and then sees what the first one wrote"
+
+
+def test_task_instances_are_found_by_id_and_by_place(run: Run) -> None:
+    ti = run.task()
+    found = run.airflow.look(lambda s: airflow_seams.task_instance(s, str(ti.id)))
+    assert found is not None
+    assert airflow_seams.place_of(found) == run.place()
+    at = run.airflow.look(lambda s: airflow_seams.task_instance_at(s, run.place()))
+    assert at is not None
+    assert at.id == ti.id
+    assert run.airflow.look(lambda s: airflow_seams.task_instance_at(s, run.place("nowhere"))) is None
+    nobody = "00000000-0000-0000-0000-000000000000"
+    assert run.airflow.look(lambda s: airflow_seams.task_instance(s, nobody)) is None
+
+
+def test_show_request_leaves_nothing_of_the_task_in_the_inbox(run: Run) -> None:
+    run.park()
+    before = run.inbox()
+    assert before.params
+    assert before.defaults
+    assert before.assignees
+    run.airflow.do(lambda s: airflow_seams.show_request(s.merge(before), subject="ours", body="**ours**"))
+    after = run.inbox()
+    assert (after.subject, after.body) == ("ours", "**ours**")
+    assert (after.params, after.defaults, after.assignees) == ({}, None, [])
+
+
+def test_refuse_start_fails_the_task_and_says_why_where_people_look(run: Run) -> None:
+    run.change("use", state="queued", try_number=1)
+    why = "Not started: " + "x" * 2000
+
+    def work(session: Session) -> None:
+        airflow_seams.refuse_start(session, _task(session, run.place("use")), why, now=run.airflow.now)
+
+    run.airflow.do(work)
+    ti = run.task("use")
+    assert ti.state == "failed"
+    assert (ti.start_date, ti.end_date, ti.duration) == (run.airflow.now, run.airflow.now, 0)
+    note = run.airflow.look(lambda s: _task(s, run.place("use")).note)
+    assert note == why[:1000]
+    of_run = select(Log).where(Log.run_id == run.run_id, Log.event == "approvals_refused")
+    (row,) = run.airflow.look(lambda s: s.scalars(of_run).all())
+    assert (row.dag_id, row.task_id, row.map_index, row.try_number) == ("gated", "use", -1, 1)
+    assert (row.owner, row.extra) == ("approvals", why)
+
+
+def seen(run: Run, first_try: int = 1) -> tuple[bool, bool]:
+    place = run.place("use")
+    return run.airflow.look(
+        lambda s: (
+            airflow_seams.was_seen_through(s, place, first_try),
+            airflow_seams.was_replaced_after_success(s, place, first_try),
+        )
+    )
+
+
+@pytest.mark.parametrize("end", ["success", "skipped"])
+def test_a_task_seen_through_stays_so_across_a_clear(run: Run, end: str) -> None:
+    assert seen(run) == (False, False)
+    run.start("use")
+    assert seen(run) == (False, False)
+    run.finish("use", end)
+    assert seen(run) == (True, False)
+    run.clear("use")
+    assert seen(run) == (True, True)
+    run.start("use")
+    run.finish("use", "failed")
+    assert seen(run) == (True, True)
+
+
+def test_a_failed_task_is_not_seen_through_even_when_cleared(run: Run) -> None:
+    run.start("use")
+    run.finish("use", "failed")
+    run.clear("use")
+    assert seen(run) == (False, False)
+
+
+def test_tries_before_the_first_one_that_counts_do_not_count(run: Run) -> None:
+    run.start("use")
+    run.finish("use")
+    run.clear("use")
+    run.start("use")
+    assert seen(run, first_try=1) == (True, True)
+    assert seen(run, first_try=2) == (False, False)
+
+
+def test_a_task_that_is_gone_was_not_seen_through(run: Run) -> None:
+    run.delete("use")
+    assert seen(run) == (False, False)
+
+
+def max_tries(run: Run) -> dict[tuple[str, int], int]:
+    return run.airflow.look(lambda s: airflow_seams.max_tries_of(s, run.dag_id, run.run_id))
+
+
+def test_a_clear_raises_max_tries_and_a_retry_does_not(run: Run) -> None:
+    at_first = max_tries(run)
+    assert at_first == {("gate", -1): 1, ("between", -1): 0, ("use", -1): 0, ("aside", -1): 0}
+    run.start("gate")
+    run.retry("gate")
+    assert max_tries(run) == at_first
+    run.start("gate")
+    run.finish("gate")
+    run.clear("gate")
+    assert max_tries(run) == {**at_first, ("gate", -1): 3}
+
+
+def test_the_code_a_task_runs_by_has_a_hash_and_a_version(run: Run) -> None:
+    code: Any = run.airflow.look(lambda s: (_of_use(s, run, airflow_seams.dag_hash),))
+    stored = select(SerializedDagModel.dag_hash).where(
+        SerializedDagModel.dag_version_id == run.task("use").dag_version_id
+    )
+    assert code == (run.airflow.look(lambda s: s.scalar(stored)),)
+    assert run.airflow.look(lambda s: _of_use(s, run, airflow_seams.dag_version)) == (1, "")
+
+
+def _of_use(session: Session, run: Run, seam: Any) -> Any:
+    return seam(session, _task(session, run.place("use")))
+
+
+def test_another_version_of_the_dag_leaves_a_started_task_on_its_own(run: Run) -> None:
+    before = run.airflow.look(lambda s: _of_use(s, run, airflow_seams.dag_hash))
+    with DAG("gated", schedule=None) as dag:
+        EmptyOperator(task_id="gate") >> EmptyOperator(task_id="use")
+    run.airflow.do(lambda s: write_dag(s, dag, bundle_version="c0ffee"))
+    assert run.airflow.look(lambda s: _of_use(s, run, airflow_seams.dag_hash)) == before
+    later = run.airflow.a_run()
+    assert later.airflow.look(lambda s: _of_use(s, later, airflow_seams.dag_hash)) != before
+    assert later.airflow.look(lambda s: _of_use(s, later, airflow_seams.dag_version)) == (2, "c0ffee")
+
+
+def test_a_task_without_a_version_has_no_code_that_could_match(run: Run) -> None:
+    run.change("use", dag_version_id=None)
+    assert run.airflow.look(lambda s: _of_use(s, run, airflow_seams.dag_hash)) == ""
+    assert run.airflow.look(lambda s: _of_use(s, run, airflow_seams.dag_version)) == (0, "")
+
+
+def test_a_connection_is_known_by_seven_parts_and_undefined_by_none(airflow: Airflow) -> None:
+    parts = airflow_seams.connection_parts("sink_a")
+    assert parts == ("generic", "sink.invalid", "", "", "", SECRET, "")
+    assert airflow_seams.connection_parts("nowhere") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"host": "b"}, {"port": 1}, {"schema": "b"}, {"login": "b"}, {"password": "b"}, {"extra": '{"b": 1}'},
+     {"conn_type": "http"}],
+)  # fmt: skip
+def test_every_part_of_a_connection_is_seen(airflow: Airflow, change: dict[str, Any]) -> None:
+    airflow.add_connection("other", **change)
+    airflow.add_connection("same")
+    assert airflow_seams.connection_parts("other") != airflow_seams.connection_parts("same")
+    assert airflow_seams.connection_parts("sink_a") == airflow_seams.connection_parts("same")
+
+
+def test_the_triggering_user_is_what_airflow_recorded(airflow: Airflow) -> None:
+    by_alice, by_nobody = airflow.a_run(), airflow.a_run(user=None)
+
+    def user_of(run: Run) -> str | None:
+        return airflow.look(lambda s: airflow_seams.triggering_user(s, run.dag_id, run.run_id))
+
+    assert (user_of(by_alice), user_of(by_nobody)) == ("alice", None)
+
+
+def test_clearers_are_those_airflow_logged_for_this_very_run(airflow: Airflow) -> None:
+    run, other = airflow.a_run(), airflow.a_run()
+
+    def logged(event: str, owner: str, run_id: str) -> Log:
+        return Log(event=event, owner=owner, dag_id=run.dag_id, run_id=run_id)
+
+    rows = [
+        logged("post_clear_task_instances", "bob", run.run_id),
+        logged("clear_dag_run", "carol", run.run_id),
+        logged("post_clear_task_instances", "dave", other.run_id),
+        logged("trigger_dag_run", "erin", run.run_id),
+    ]
+    airflow.do(lambda s: s.add_all(rows))
+    found = airflow.look(lambda s: airflow_seams.logged_clearers(s, run.dag_id, run.run_id))
+    assert found == {"bob", "carol"}
+
+
+def test_airflow_logs_clears_under_the_names_we_look_for() -> None:
+    """``action_logging`` writes the name of the endpoint's function."""
+    from airflow.api_fastapi.core_api.routes.public.dag_run import dag_run_at_dag_router, dag_run_router
+    from airflow.api_fastapi.core_api.routes.public.task_instances import task_instances_router
+
+    routes = [*dag_run_router.routes, *dag_run_at_dag_router.routes, *task_instances_router.routes]
+    clearing = {r.endpoint.__name__ for r in routes if "clear" in r.path.lower()}
+    assert set(airflow_seams._CLEARING_EVENTS) <= clearing
+
+
+def test_a_scheduler_event_of_the_parked_try_no_longer_names_the_resumed_one(run: Run) -> None:
+    """The race that ``resume`` is built around, as the scheduler tells tries apart."""
+    run.park()
+    late_event = run.task().key
+    resume(run)
+    assert run.task().key != late_event
+    assert run.task().key.primary == late_event.primary
+
+
+def test_a_resume_works_on_the_dag_that_airflow_loads(run: Run) -> None:
+    """The task of a resumed gate is found by its DAG version, so the scheduler can queue it."""
+    run.park(an_ask())
+    resume(run)
+
+    def load(session: Session) -> Any:
+        ti = _task(session, run.place())
+        assert ti.dag_run.state == DagRunState.RUNNING
+        return DBDagBag().get_dag(ti.dag_version_id, session=session)
+
+    assert run.airflow.look(load).get_task("gate").task_id == "gate"
+    assert run.task().scheduled_dttm > run.airflow.now - timedelta(minutes=1)
