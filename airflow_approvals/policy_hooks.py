@@ -50,13 +50,23 @@ class _ExecutionRoutesFinder(importlib.abc.MetaPathFinder):
 
 
 def _attach(module: ModuleType) -> None:
-    """Attach the hooks; on failure leave them off, and let the start-up check refuse to serve."""
+    """Attach the hooks; where that fails, shut the routes they guard: never open for want of a hook."""
     try:
         from airflow_approvals.control.execution_hooks import attach
 
         attach(module.execution_api_router)
     except Exception as error:
         print(f"airflow_approvals: the Execution API hooks are not attached: {error!r}", file=sys.stderr)
+        _shut(module)
+
+
+def _shut(module: ModuleType) -> None:
+    try:
+        from airflow_approvals.shut_routes import shut
+
+        shut(module.execution_api_router.routes)
+    except Exception as error:
+        print(f"airflow_approvals: the guarded routes could not be shut: {error!r}", file=sys.stderr)
 
 
 if EXECUTION_ROUTES in sys.modules:

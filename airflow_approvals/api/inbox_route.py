@@ -19,14 +19,16 @@ from sqlalchemy.orm import Session
 from airflow_approvals.api.auth import Caller, caller_of, same_origin
 from airflow_approvals.control import airflow_seams, identity, intake, registration
 from airflow_approvals.control.decisions import Decided, decide
+from airflow_approvals.control.overrides import parse_index
 from airflow_approvals.core.gate import APPROVE_OPTION, REJECT_OPTION
 from airflow_approvals.core.models import Channel, Place, Refusal, Verdict
-from airflow_approvals.store.session import run_read, run_transaction
+from airflow_approvals.errors import ApprovalsError
+from airflow_approvals.store.session import run_read
 
 MAX_BODY_BYTES = 64 * 1024
 _PATH = re.compile(
     r"/api/v2/dags/(?P<dag>[^/]+)/dagRuns/(?P<run>[^/]+)"
-    r"/taskInstances/(?P<task>[^/]+)/(?P<index>-?\d+)/hitlDetails/?$"
+    r"/taskInstances/(?P<task>[^/]+)/(?P<index>[^/]+)/hitlDetails/?$"
 )
 _VERDICTS = {APPROVE_OPTION: Verdict.APPROVE, REJECT_OPTION: Verdict.REJECT}
 
@@ -34,9 +36,10 @@ _VERDICTS = {APPROVE_OPTION: Verdict.APPROVE, REJECT_OPTION: Verdict.REJECT}
 def place_in(method: str, path: str) -> Place | None:
     """Return the gate that an answer on Airflow's own route is about."""
     match = _PATH.search(path) if method == "PATCH" else None
-    if match is None:
+    index = parse_index(match["index"]) if match is not None else None
+    if match is None or index is None:
         return None
-    return Place(match["dag"], match["run"], match["task"], int(match["index"]))
+    return Place(match["dag"], match["run"], match["task"], index)
 
 
 async def is_ours(place: Place) -> bool:
@@ -51,7 +54,10 @@ async def answer(request: Request, place: Place) -> JSONResponse:
         verdict = _verdict(await _body(request))
     except HTTPException as refused:
         return JSONResponse({"detail": refused.detail}, refused.status_code)
-    outcome = await to_thread.run_sync(lambda: _decide(place, caller, verdict))
+    try:
+        outcome = await to_thread.run_sync(lambda: _decide(place, caller, verdict))
+    except ApprovalsError as error:
+        return JSONResponse({"detail": str(error)}, 409)
     if isinstance(outcome, Refusal):
         # The native page hides the text of a 403, so what people must read is a 409.
         status = 409 if outcome.status == 403 else outcome.status
@@ -96,7 +102,7 @@ def _verdict(body: Any) -> Verdict:
 
 
 def _decide(place: Place, caller: Caller, verdict: Verdict) -> Decided | Refusal:
-    request_id = run_transaction(lambda session: registration.request_at(session, place))
+    request_id = registration.request_at(place)
     if request_id is None:
         return Refusal(
             "not_registered", "The request is still being registered; answer again in a moment.", 409

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from airflow_approvals.channels.facts import RequestFacts
+from airflow_approvals.channels.required_actions import residual
+from airflow_approvals.channels.slack_text import showable
 
 
 def render(facts: RequestFacts) -> str:
     """Return the facts, one to a line."""
-    return "\n".join(f"{name + ':':<22} {value}" for name, value in _lines(facts))
+    return "\n".join(f"{name + ':':<22} {' '.join(showable(value).split())}" for name, value in _lines(facts))
 
 
 def _lines(facts: RequestFacts) -> Iterator[tuple[str, str]]:
@@ -24,8 +26,7 @@ def _lines(facts: RequestFacts) -> Iterator[tuple[str, str]]:
     yield "digest", facts.manifest_digest
     for column, entity_type, count in facts.counts:
         yield "masked", f"{count} {entity_type} in {column or 'text'}"
-    for entity_type, count in facts.residual:
-        yield "still found", f"{count} {entity_type}"
+    yield "still found", residual(facts)
     yield "scanned", f"{scanned} of {total} cells, {facts.not_scanned} objects not scanned"
     yield "rule", ", ".join(facts.rules) or "none"
     yield "seats", ", ".join(facts.seats) or "none"

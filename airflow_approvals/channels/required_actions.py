@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from airflow_approvals.channels.facts import RequestFacts
+from airflow_approvals.channels.slack_text import showable
 from airflow_approvals.core.models import RequestState
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:@/])")
@@ -36,7 +37,7 @@ def _facts(facts: RequestFacts) -> Iterator[str]:
     yield _row("Label", f"{facts.label}")
     yield _row("Data", f"{facts.object_count} objects, {facts.rows} rows, {facts.size} bytes")
     yield _row("Digest", facts.manifest_digest)
-    yield _row("Still found after masking", _pairs(facts.residual) or "nothing")
+    yield _row("Still found after masking", residual(facts))
     yield _row("Scanned", f"{scanned} of {total} cells; {facts.not_scanned} objects not scanned")
     yield _row("Rule", ", ".join(facts.rules) or "none")
     yield _row("Expires", f"{facts.expires_at:%Y-%m-%d %H:%M} UTC")
@@ -80,10 +81,13 @@ def _row(name: str, value: str) -> str:
     return f"| **{name}** | {escape(value)} |"
 
 
-def _pairs(pairs: tuple[tuple[str, int], ...]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in pairs)
+def residual(facts: RequestFacts) -> str:
+    """Return what a second scan still found; without a scan that is unknown, not nothing."""
+    if facts.coverage[1] == 0:
+        return "unknown: no scan of this data was reported"
+    return ", ".join(f"{count} {kind}" for kind, count in facts.residual) or "nothing"
 
 
 def escape(text: str) -> str:
     """Return the text so that Markdown shows it as it is, on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", " ".join(showable(text).split()))

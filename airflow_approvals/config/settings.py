@@ -5,6 +5,8 @@ Secrets are never options: an option names the file that holds one.
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,9 +73,10 @@ def read_secret(path: Path, option: str) -> str:
     :raises ConfigurationError: when the file cannot be read, is empty or absurdly large.
     """
     try:
-        if path.stat().st_size > _MAX_SECRET_BYTES:
-            raise ConfigurationError(f"The file of [approvals] {option} is too large for a secret.")
-        text = path.read_text(encoding="utf-8").strip()
+        # Without O_NONBLOCK a named pipe would hold the server up.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as file:
+            _require_private(os.fstat(file.fileno()), option)
+            text = file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"The file of [approvals] {option} cannot be read.",
@@ -82,6 +85,16 @@ def read_secret(path: Path, option: str) -> str:
     if not text:
         raise ConfigurationError(f"The file of [approvals] {option} is empty.")
     return text
+
+
+def _require_private(status: os.stat_result, option: str) -> None:
+    if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_SECRET_BYTES:
+        raise ConfigurationError(f"What [approvals] {option} names is no secret file.")
+    if status.st_mode & 0o077:
+        raise ConfigurationError(
+            f"The file of [approvals] {option} can be read or changed by others than its owner.",
+            "Run `chmod 600` on it, as the user the server runs as.",
+        )
 
 
 def _path(text: str) -> Path | None:
@@ -100,6 +113,7 @@ def _seconds(name: str, text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not 0.05 <= seconds <= 3600:
-        raise ConfigurationError(f"[approvals] {name} must be between 0.05 and 3600 seconds.")
+    # A longer rest would let the dispatcher's lease lapse between two rounds.
+    if not 0.05 <= seconds <= 10:
+        raise ConfigurationError(f"[approvals] {name} must be between 0.05 and 10 seconds.")
     return seconds

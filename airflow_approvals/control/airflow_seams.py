@@ -7,11 +7,12 @@ each function. Locks are always taken in the order ``dag_run``, ``task_instance`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from airflow.models.backfill import Backfill
 from airflow.models.connection import Connection
 from airflow.models.dag_version import DagVersion
 from airflow.models.dagrun import DagRun
@@ -31,6 +32,10 @@ from airflow_approvals.core.models import Person, Place
 
 #: A try that ended by being seen through: what the release rings count as done.
 DONE = (TaskInstanceState.SUCCESS, TaskInstanceState.SKIPPED)
+
+
+#: Gives what identifies a Connection, as :func:`connection_parts` does.
+Lookup = Callable[[str], tuple[str, ...] | None]
 
 
 @dataclass(frozen=True)
@@ -246,6 +251,23 @@ def triggering_user(session: Session, dag_id: str, run_id: str) -> str | None:
     return session.scalar(
         select(DagRun.triggering_user_name).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
     )
+
+
+def backfiller(session: Session, dag_id: str, run_id: str) -> str | None:
+    """Return who started the backfill that made or re-ran the run.
+
+    A backfill that reprocesses an existing run leaves its triggering user as it was.
+    """
+    return session.scalar(
+        select(Backfill.triggering_user_name)
+        .join(DagRun, DagRun.backfill_id == Backfill.id)
+        .where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+    )
+
+
+def queued_at(session: Session, dag_id: str, run_id: str) -> datetime | None:
+    """Return when the run was queued; a clear queues it again."""
+    return session.scalar(select(DagRun.queued_at).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
 
 
 def logged_clearers(session: Session, dag_id: str, run_id: str) -> set[str]:

@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, announcements, settlement
+from airflow_approvals.control import airflow_seams, announcements, grants, settlement
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.control.requesters import Requesters, requesters_of
 from airflow_approvals.control.views import show
 from airflow_approvals.core.classification import Label
 from airflow_approvals.core.decision import Tally, eligible, tally
 from airflow_approvals.core.models import Channel, Person, Refusal, RequestState, Verdict, Vote
-from airflow_approvals.core.policy import NOTHING_ALLOWS_IT, Bar, Facts, Policy, stricter
+from airflow_approvals.core.policy import NOTHING_ALLOWS_IT, Bar, Effect, Facts, Policy, stricter
 from airflow_approvals.errors import ConfigurationError
 from airflow_approvals.store import ledger, policies
 from airflow_approvals.store.session import run_transaction
@@ -80,9 +80,13 @@ def _decide(
     parked, request = found
     policy = policies.active_policy(session)
     requesters = _requesters_now(session, request)
-    barred = frozenset() if policy is not None and policy.dev_mode else requesters.names
+    barred = frozenset() if _is_rehearsal(request, policy) else requesters.names
     bar = _bar_now(request, policy)
     groups = policy.groups if policy else {}
+    if bar.effect is Effect.FORBID:
+        because = "The policy in force now forbids it."
+        settlement.settle(session, parked, request, RequestState.FORBIDDEN, because, now=now)
+        return Refusal("forbidden", because, 409)
     votes = _votes(session, request.id)
     refusal = eligible(bar, groups, barred, person, channel)
     if refusal is None:
@@ -109,6 +113,7 @@ def _lock(
         return Refusal("unknown_request", "There is no such request.", 404)
     parked = airflow_seams.lock_gate(session, request.place)
     session.refresh(request, with_for_update=True)
+    grants.lock_run(session, request.place)
     if request.state == RequestState.PENDING:
         settlement.close_if_due(session, parked, request, now=now)
     if request.state != RequestState.PENDING or parked is None:
@@ -119,6 +124,11 @@ def _lock(
 
 def _requesters_now(session: Session, request: RequestRow) -> Requesters:
     return Requesters.from_text(request.requesters).union(requesters_of(session, request.place))
+
+
+def _is_rehearsal(request: RequestRow, policy: Policy | None) -> bool:
+    """Whether ``dev_mode`` lifts the separation of duties: only where the record will say so."""
+    return policy is not None and policy.dev_mode and Pins.from_text(request.pinned).dev_mode
 
 
 def _bar_now(request: RequestRow, policy: Policy | None) -> Bar:

@@ -11,8 +11,10 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from airflow_approvals.config.settings import Settings
@@ -25,8 +27,10 @@ from airflow_approvals.control import (
     metrics,
     registration,
     settlement,
+    watch,
 )
-from airflow_approvals.core.models import GrantState, RequestState
+from airflow_approvals.core.models import RequestState
+from airflow_approvals.errors import ConfigurationError
 from airflow_approvals.store.session import run_read, run_transaction
 from airflow_approvals.store.tables import GrantRow, RequestRow
 
@@ -42,14 +46,30 @@ def run_round(*, strays: bool = False) -> int:
     :param strays: also look through all pending requests for gates that stopped waiting.
     """
     now = datetime.now(UTC)
-    done = 0
-    for intake_id in run_read(lambda s: [row.id for row in registration.new_intakes(s, limit=BATCH)]):
-        done += _each("register", lambda s, i=intake_id: registration.register(s, i, now=now))  # type: ignore[misc]
-    for request_id in run_read(lambda s: _due_requests(s, now=now, all_pending=strays)):
-        done += _each("close", lambda s, r=request_id: _close(s, r, now=now))  # type: ignore[misc]
-    for grant_id in run_read(lambda s: _open_grants(s, now=now)):
-        done += _each("refresh", lambda s, g=grant_id: _refresh(s, g, now=now))  # type: ignore[misc]
-    return done + messages.process_and_deliver()
+    done = sum(_register(row_id) for row_id in run_read(_new_intakes))
+    due = run_read(partial(_due_requests, now=now))
+    for request_id in (*due, *(run_read(watch.stray_requests) if strays else ())):
+        done += _each("close a request", partial(_close, request_id=request_id, now=now))
+    for grant_id in run_read(partial(_changed_grants, now=now)):
+        done += _each("bring a grant up to date", partial(_refresh, grant_id=grant_id, now=now))
+    return done
+
+
+def _new_intakes(session: Session) -> list[int]:
+    return [row.id for row in registration.new_intakes(session, limit=BATCH)]
+
+
+def _register(intake_id: int) -> int:
+    """Register one intake; what can never succeed is put aside, so that it holds up no other."""
+    try:
+        return 1 if registration.register_now(intake_id) else 0
+    except (DBAPIError, ConfigurationError) as error:
+        faults.report("register a request, and tries again", error)
+    except Exception as error:
+        faults.report("register a request, and gives up", error)
+        why = type(error).__name__
+        _each("put an intake aside", partial(registration.give_up, intake_id=intake_id, why=why))
+    return 0
 
 
 def _each(what: str, work: Callable[[Session], object]) -> int:
@@ -57,32 +77,31 @@ def _each(what: str, work: Callable[[Session], object]) -> int:
     try:
         return 1 if run_transaction(work) else 0
     except Exception as error:
-        faults.report(f"{what} (dispatcher)", error)
+        faults.report(what, error)
         return 0
 
 
-def _due_requests(session: Session, *, now: datetime, all_pending: bool) -> list[str]:
-    due = select(RequestRow.id).where(RequestRow.state == RequestState.PENDING)
-    if not all_pending:
-        due = due.where(RequestRow.expires_at <= now).limit(BATCH)
-    return list(session.scalars(due.order_by(RequestRow.expires_at)))
+def _due_requests(session: Session, *, now: datetime) -> list[str]:
+    pending = select(RequestRow.id).where(RequestRow.state == RequestState.PENDING)
+    due = pending.where(RequestRow.expires_at <= now).order_by(RequestRow.expires_at)
+    return list(session.scalars(due.limit(BATCH)))
 
 
-def _close(session: Session, request_id: str, *, now: datetime) -> bool:
+def _changed_grants(session: Session, *, now: datetime) -> list[str]:
+    """Return bound grants whose task has been seen through, and grants that ran out."""
+    run_out = select(GrantRow.id).where(GrantRow.state.in_(grants.USABLE), GrantRow.not_after <= now)
+    return [*watch.grants_seen_through(session, BATCH), *session.scalars(run_out.limit(BATCH))]
+
+
+def _close(session: Session, *, request_id: str, now: datetime) -> bool:
     request = session.get_one(RequestRow, request_id)
     parked = airflow_seams.lock_gate(session, request.place)
     session.refresh(request, with_for_update=True)
+    grants.lock_run(session, request.place)
     return settlement.close_if_due(session, parked, request, now=now)
 
 
-def _open_grants(session: Session, *, now: datetime) -> list[str]:
-    """Bound grants may have been spent; live ones only run out."""
-    bound = select(GrantRow.id).where(GrantRow.state == GrantState.BOUND)
-    run_out = select(GrantRow.id).where(GrantRow.state == GrantState.LIVE, GrantRow.not_after <= now)
-    return [*session.scalars(bound.limit(BATCH)), *session.scalars(run_out.limit(BATCH))]
-
-
-def _refresh(session: Session, grant_id: str, *, now: datetime) -> bool:
+def _refresh(session: Session, *, grant_id: str, now: datetime) -> bool:
     grant = session.get_one(GrantRow, grant_id, with_for_update=True)
     before = grant.state
     grants.refresh(session, grant, None, None, now=now)
@@ -99,14 +118,17 @@ class Dispatcher:
         self._interval = settings.dispatcher_interval_seconds
         self._holder = lease.new_holder()
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._holds_lease = threading.Event()
         self._strays_at = 0.0
         self._metrics_at = 0.0
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread = threading.Thread(target=self.run, name="approvals-dispatcher", daemon=True)
-        self._thread.start()
+        """Start the threads."""
+        for target in (self.run, self._deliver):
+            thread = threading.Thread(target=target, name=f"approvals-{target.__name__}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def request_stop(self) -> None:
         """Let the loop end after the current round; safe in a signal handler."""
@@ -115,8 +137,8 @@ class Dispatcher:
     def stop(self) -> None:
         """Stop after the current round, and let go of the lease."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=10)
+        for thread in self._threads:
+            thread.join(timeout=10)
 
     def run(self) -> None:
         """Run rounds until stopped; a round that fails is logged and followed by the next."""
@@ -128,12 +150,24 @@ class Dispatcher:
             self._stop.wait(self._interval)
         self._let_go()
 
+    def _deliver(self) -> None:
+        """Work on clicks and messages while the lease is held: a slow vendor delays nothing else."""
+        while not self._stop.is_set():
+            if self._holds_lease.is_set():
+                try:
+                    messages.process_and_deliver()
+                except Exception as error:
+                    faults.report("deliver messages", error)
+            self._stop.wait(self._interval)
+
     def _round(self) -> None:
         held = run_transaction(
             lambda s: lease.acquire(s, lease.DISPATCHER, self._holder, now=datetime.now(UTC))
         )
         if not held:
+            self._holds_lease.clear()
             return
+        self._holds_lease.set()
         started = time.monotonic()
         strays = started >= self._strays_at
         if strays:

@@ -22,8 +22,8 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, faults, grants, intake, rings
-from airflow_approvals.core.models import Refusal
+from airflow_approvals.control import airflow_seams, faults, grants, intake, overrides, rings
+from airflow_approvals.core.models import Place, Refusal
 from airflow_approvals.store import ledger
 from airflow_approvals.store.session import run_read, run_transaction
 
@@ -76,8 +76,11 @@ async def connection_hook(
     if solver == "fastapi":
         ti_id, now = str(token.id), datetime.now(UTC)
         concerns = partial(rings.is_protected, conn_id=connection_id)
-        check = partial(rings.check_connection, ti_id=ti_id, conn_id=connection_id, now=now)
-        await _guard(403, concerns, check)
+
+        def check(session: Session, parts: tuple[str, ...] | None) -> Refusal | None:
+            return rings.check_connection(session, ti_id, connection_id, now=now, lookup=lambda _: parts)
+
+        await _guard(403, concerns, check, partial(airflow_seams.connection_parts, connection_id))
 
 
 async def state_hook(
@@ -99,6 +102,19 @@ async def state_hook(
             faults.report("look for spent grants", error)
 
 
+async def clear_hook(
+    dag_id: str,
+    run_id: str,
+    token: Token,
+    solver: Solver,
+) -> None:
+    """``POST /dag-runs/{dag}/{run}/clear``: a task that clears a run shapes it, for its own people."""
+    if solver == "fastapi":
+        place = Place(dag_id, run_id, "")
+        concerns = partial(overrides.is_gated, place=place)
+        await _guard(409, concerns, partial(overrides.keep_clear_by_task, ti_id=str(token.id), place=place))
+
+
 #: (method, end of the path) -> the hook on it.
 HOOKS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("POST", "/hitlDetails/{task_instance_id}"): intake_hook,
@@ -106,6 +122,7 @@ HOOKS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("PATCH", "/task-instances/{task_instance_id}/run"): start_hook,
     ("PATCH", "/task-instances/{task_instance_id}/state"): state_hook,
     ("GET", "/connections/{connection_id}"): connection_hook,
+    ("POST", "/dag-runs/{dag_id}/{run_id}/clear"): clear_hook,
 }
 
 
@@ -144,12 +161,22 @@ def _route(router: APIRouter, method: str, suffix: str) -> APIRoute:
 
 
 async def _guard(
-    status: int, concerns: Callable[[Session], bool], check: Callable[[Session], Refusal | None]
+    status: int,
+    concerns: Callable[[Session], bool],
+    check: Callable[..., Refusal | None],
+    *lookups: Callable[[], object],
 ) -> None:
-    """Judge a call that concerns a gate, in a transaction; most calls do not, and only read."""
+    """Judge a call that concerns a gate, in a transaction; most calls do not, and only read.
+
+    :param lookups: what ``check`` needs besides, each looked up while no transaction is open: one
+        that asked for a second database connection under locks could starve the pool.
+    """
 
     def judge() -> Refusal | None:
-        return run_transaction(check) if run_read(concerns) else None
+        if not run_read(concerns):
+            return None
+        found = [look() for look in lookups]
+        return run_transaction(lambda session: check(session, *found))
 
     try:
         refusal = await to_thread.run_sync(judge)

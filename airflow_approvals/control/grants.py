@@ -22,7 +22,8 @@ from sqlalchemy.orm import Session
 from airflow_approvals.control import airflow_seams, dag_graph, signing_key
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.core.grant import Claims, Observed, first_difference
-from airflow_approvals.core.models import GrantState, Place
+from airflow_approvals.core.models import NO_MAP_INDEX, GrantState, Place
+from airflow_approvals.errors import ContractError
 from airflow_approvals.store import ledger, policies
 from airflow_approvals.store.tables import BindingRow, GrantRow, RequestRow
 
@@ -159,12 +160,22 @@ def refresh(session: Session, grant: GrantRow, dag: Any, ti: TaskInstance | None
         end(session, grant, GrantState.KILLED, f"{cleared} was cleared after the approval", now=now)
 
 
-def first_lapse(session: Session, grant: GrantRow, ti: TaskInstance, *, now: datetime) -> str | None:
-    """Return the first claim that no longer holds for this task's use of the grant."""
+def first_lapse(
+    session: Session,
+    grant: GrantRow,
+    ti: TaskInstance,
+    *,
+    now: datetime,
+    lookup: airflow_seams.Lookup = airflow_seams.connection_parts,
+) -> str | None:
+    """Return the first claim that no longer holds for this task's use of the grant.
+
+    :param lookup: gives what identifies the Connection now.
+    """
     claims = Claims.from_document(json.loads(grant.claims))
-    if signing_key.load().verify(grant.jws) != claims.to_document():
+    if not _is_signed(grant, claims):
         return "signature"
-    parts = airflow_seams.connection_parts(claims.connection)
+    parts = lookup(claims.connection)
     active = policies.active_policy(session)
     request = session.get(RequestRow, grant.request_id)
     observed = Observed(
@@ -183,6 +194,24 @@ def first_lapse(session: Session, grant: GrantRow, ti: TaskInstance, *, now: dat
         now=int(now.timestamp()),
     )
     return first_difference(claims, observed)
+
+
+def _is_signed(grant: GrantRow, claims: Claims) -> bool:
+    try:
+        return signing_key.load().verify(grant.jws) == claims.to_document()
+    except ContractError:
+        # Signed with a key that has been replaced, or not by us at all.
+        return False
+
+
+def lock_run(session: Session, place: Place) -> None:
+    """Lock the grants of a run; whoever will write to the ledger and to a grant does this first."""
+    session.execute(
+        select(GrantRow.id)
+        .where(GrantRow.dag_id == place.dag_id, GrantRow.run_id == place.run_id)
+        .order_by(GrantRow.issued_at)
+        .with_for_update()
+    )
 
 
 def bind(session: Session, grant: GrantRow, ti: TaskInstance, *, now: datetime) -> BindingRow:
@@ -240,9 +269,11 @@ def _cleared(
     watched = {grant.task_id}
     if dag is not None and user is not None and user in dag.task_dict:
         watched |= dag_graph.tasks_between(dag, grant.task_id, user)
-    current = airflow_seams.max_tries_of(session, grant.dag_id, grant.run_id)
-    for task, index, count in json.loads(grant.path_tries):
-        if task in watched and current.get((task, index), count) != count:
+    recorded = {(task, index): count for task, index, count in json.loads(grant.path_tries)}
+    for (task, index), count in airflow_seams.max_tries_of(session, grant.dag_id, grant.run_id).items():
+        # A task that was mapped after the approval was recorded before it had indexes.
+        before = recorded.get((task, index), recorded.get((task, NO_MAP_INDEX)))
+        if task in watched and before is not None and before != count:
             return f"task {task}"
     return None
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from airflow_approvals.control import lease, signing_key
 from airflow_approvals.core.models import RequestState
-from airflow_approvals.errors import ConfigurationError
+from airflow_approvals.errors import ApprovalsError
 from airflow_approvals.store import policies
 from airflow_approvals.store.session import run_read
 from airflow_approvals.store.tables import IntakeRow, LeaseRow, OutboxRow, RequestRow
@@ -38,7 +38,12 @@ def _figures(session: Session, now: datetime) -> dict[str, Any]:
     pending = select(func.count()).where(RequestRow.state == RequestState.PENDING)
     due = select(func.min(RequestRow.expires_at)).where(RequestRow.state == RequestState.PENDING)
     waiting = select(func.count(), func.min(IntakeRow.received_at)).where(IntakeRow.state == "new")
-    undelivered = select(func.count()).where(OutboxRow.state == "failed")
+    undelivered = (
+        select(func.count())
+        .select_from(OutboxRow)
+        .join(RequestRow, RequestRow.id == OutboxRow.request_id)
+        .where(OutboxRow.state == "failed", RequestRow.state == RequestState.PENDING)
+    )
     count, oldest = session.execute(waiting).one()
     return {
         "lease_age": (now - (held.expires_at - lease.DURATION)).total_seconds() if held else None,
@@ -64,18 +69,28 @@ def _late(figures: dict[str, Any]) -> list[str]:
     if figures["oldest_unregistered"] > SLOW_REGISTRATION.total_seconds():
         problems.append("Gates have asked and their requests are not registered.")
     if figures["undelivered"]:
-        problems.append("Messages could not be delivered.")
+        problems.append("Messages about open requests could not be delivered.")
     return problems
 
 
 def _setup_problems() -> list[str]:
     problems = []
-    try:
-        signing_key.load()
-    except ConfigurationError as error:
-        problems.append(str(error))
-    if run_read(policies.active_policy) is None:
-        problems.append(
-            "No policy is active, so every gate refuses: run `airflow approvals policy activate`."
-        )
+    for check in (_key_problem, _policy_problem):
+        try:
+            problem = check()
+        except ApprovalsError as error:
+            problem = str(error)
+        if problem:
+            problems.append(problem)
     return problems
+
+
+def _key_problem() -> str | None:
+    signing_key.load()
+    return None
+
+
+def _policy_problem() -> str | None:
+    if run_read(policies.active_policy) is None:
+        return "No policy is active, so every gate refuses: run `airflow approvals policy activate`."
+    return None

@@ -16,7 +16,7 @@ from airflow.models.taskinstance import TaskInstance
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import dag_graph, grants
+from airflow_approvals.control import airflow_seams, dag_graph, grants
 from airflow_approvals.core.ask import ASK_PARAM, Ask
 from airflow_approvals.core.digest import sha256_digest
 from airflow_approvals.core.models import RequestState
@@ -38,6 +38,8 @@ def take_down(session: Session, ti: TaskInstance, body: Mapping[str, Any], *, no
     :param body: the JSON body of the call.
     :returns: the row; its ``state`` says whether it counts.
     """
+    # Two posts at once meet here: the second sees the first one's row.
+    airflow_seams.lock_task(session, airflow_seams.place_of(ti))
     same_try = _of_try(session, str(ti.id), ti.try_number)
     text, digest, state = _read(body)
     for row in same_try:

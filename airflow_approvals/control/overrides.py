@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import dag_graph, settlement
+from airflow_approvals.control import airflow_seams, dag_graph, settlement
 from airflow_approvals.control.airflow_seams import lock_gate
 from airflow_approvals.core.models import Channel, Person, Place, RequestState
 from airflow_approvals.store import ledger
@@ -31,12 +32,13 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
     for method, pattern, act in (
         ("PATCH", _RUN + r"/taskInstances", "mark"),
         ("PATCH", _RUN + r"/taskInstances/(?P<task>[^/]+)", "mark"),
-        ("PATCH", _RUN + r"/taskInstances/(?P<task>[^/]+)/(?P<index>-?\d+)", "mark"),
+        ("PATCH", _RUN + r"/taskInstances/(?P<task>[^/]+)/(?P<index>[^/]+)", "mark"),
         ("PATCH", _RUN + r"/taskGroupInstances/(?P<group>[^/]+)", "mark"),
         ("PATCH", _DAG + r"/dagRuns", "mark"),
         ("PATCH", _RUN, "mark"),
         ("DELETE", _RUN + r"/taskInstances/(?P<task>[^/]+)", "delete"),
         ("DELETE", _RUN, "delete"),
+        ("DELETE", _DAG, "delete"),
         ("POST", _DAG + r"/clearTaskInstances", "clear"),
         ("POST", _RUN + r"/clear", "clear"),
         ("POST", _DAG + r"/clearDagRuns", "clear"),
@@ -60,12 +62,26 @@ def recognise(method: str, path: str) -> Override | None:
     """Return what the call overrides, or ``None`` when it is of another kind."""
     for wanted, pattern, act in _ROUTES:
         match = pattern.search(path) if method == wanted else None
-        if match is not None and match.groupdict().get("task") != "dry_run":
-            found = match.groupdict()
-            index = found.get("index")
-            run, task = found.get("run"), found.get("task") or found.get("group")
-            return Override(act, found["dag"], run, task, -1 if index is None else int(index))
+        if match is None:
+            continue
+        found = match.groupdict()
+        index = parse_index(found.get("index") or "-1")
+        if index is not None:
+            task = found.get("task") or found.get("group")
+            return Override(act, found["dag"], found.get("run"), task, index)
     return None
+
+
+_INTEGER = TypeAdapter(int)
+_BOOLEAN = TypeAdapter(bool)
+
+
+def parse_index(text: object) -> int | None:
+    """Return a map index as Airflow's API reads it (``-1.0`` and `` -1`` are -1 there too)."""
+    try:
+        return _INTEGER.validate_python(text)
+    except ValidationError:
+        return None
 
 
 def keep(override: Override, person: Person, channel: Channel, body: Any, answer: Any) -> None:
@@ -73,12 +89,12 @@ def keep(override: Override, person: Person, channel: Channel, body: Any, answer
 
     :param body: the JSON body of the call; :param answer: the JSON body of Airflow's answer.
     """
+    if isinstance(body, Mapping) and _changes_nothing(override, body):
+        return
+    # A body that could not be read was good enough for Airflow: then the path says what it says.
     document = body if isinstance(body, Mapping) else {}
-    if override.act == "clear" and document.get("dry_run", True):
-        return
-    if override.act == "mark" and not _changes_state(document):
-        return
-    places = sorted(set(_places(override, document, answer)), key=str)
+    found = set(_places(override, document, answer)) or {Place(override.dag_id, override.run_id or "", "")}
+    places = sorted(found, key=str)
     run_transaction(lambda session: _record(session, override, person, channel, places, document))
     for dag_id, run_id in sorted({(place.dag_id, place.run_id) for place in places}):
         _close_pending(dag_id, run_id)
@@ -89,32 +105,50 @@ def _close_pending(dag_id: str, run_id: str) -> None:
         run_transaction(partial(_close, request_id=request_id))
 
 
-def _changes_state(document: Mapping[str, Any]) -> bool:
-    """A note is not an override; bulk calls carry actions instead of one state."""
-    return any(key in document for key in ("new_state", "state", "actions"))
+def _changes_nothing(override: Override, document: Mapping[str, Any]) -> bool:
+    """Whether it is a rehearsal, or sets a note only; bulk calls carry actions instead of one state."""
+    if override.act == "clear":
+        return _is_true(document.get("dry_run", True))
+    if override.act == "mark":
+        return not any(key in document for key in ("new_state", "state", "actions"))
+    return False
+
+
+def _is_true(value: object) -> bool:
+    """Whether Airflow's API reads the value as true (``"false"`` is false there)."""
+    try:
+        return _BOOLEAN.validate_python(value)
+    except ValidationError:
+        return False
 
 
 def _places(override: Override, document: Mapping[str, Any], answer: Any) -> Iterator[Place]:
     """Yield every task that the call names, and every one that Airflow says it touched."""
-    run = override.run_id or document.get("dag_run_id")
+    run = override.run_id or document.get("dag_run_id") or document.get("run_id")
     if isinstance(run, str) and run != "~":
         yield Place(override.dag_id, run, override.task_id or "", override.map_index)
-        for task in document.get("task_ids") or ():
+        for task in _listed(document, "task_ids"):
             name, index = task if isinstance(task, list) and len(task) == 2 else (task, -1)
-            yield Place(override.dag_id, run, str(name), int(index))
-    for run_id in document.get("dag_run_ids") or ():
-        yield Place(override.dag_id, str(run_id), "", -1)
-    for entity in _entities(document):
+            yield Place(override.dag_id, run, str(name), _or_whole(index))
+    for entity in (*_listed(document, "dag_runs"), *_entities(document)):
         yield from _named(override, entity)
-    if isinstance(answer, Mapping):
-        for touched in answer.get("task_instances") or ():
-            yield from _named(override, touched)
+    for touched in (*_listed(answer, "task_instances"), *_listed(answer, "dag_runs")):
+        yield from _named(override, touched)
+
+
+def _or_whole(index: object) -> int:
+    parsed = parse_index(index)
+    return -1 if parsed is None else parsed
+
+
+def _listed(document: Any, name: str) -> list[Any]:
+    found = document.get(name) if isinstance(document, Mapping) else None
+    return found if isinstance(found, list) else []
 
 
 def _entities(document: Mapping[str, Any]) -> Iterator[Any]:
-    for action in document.get("actions") or ():
-        if isinstance(action, Mapping):
-            yield from action.get("entities") or ()
+    for action in _listed(document, "actions"):
+        yield from _listed(action, "entities")
 
 
 def _named(override: Override, entity: Any) -> Iterator[Place]:
@@ -133,14 +167,14 @@ def _record(
     session: Session,
     override: Override,
     person: Person,
-    channel: Channel,
+    channel: Channel | None,
     places: list[Place],
     document: Mapping[str, Any],
 ) -> None:
     now = datetime.now(UTC)
     state = document.get("new_state") or document.get("state") or ""
     for place in places:
-        if not _is_gated(session, place):
+        if not is_gated(session, place):
             continue
         session.add(
             ActorRow(
@@ -160,7 +194,18 @@ def _record(
         )
 
 
-def _is_gated(session: Session, place: Place) -> bool:
+def keep_clear_by_task(session: Session, ti_id: str, place: Place) -> None:
+    """Record that a task of some run clears this run: whoever triggered that one shapes this one."""
+    ti = airflow_seams.task_instance(session, ti_id)
+    if ti is None:
+        return
+    by_task = f"task {ti.task_id} of {ti.dag_id}"
+    person = airflow_seams.triggering_user(session, ti.dag_id, ti.run_id) or by_task
+    override = Override("clear", place.dag_id, place.run_id, None, -1)
+    _record(session, override, Person(person, person), None, [place], {"state": by_task})
+
+
+def is_gated(session: Session, place: Place) -> bool:
     """Whether the run has a gate: one has asked in it, or its DAG has one."""
     asked = select(IntakeRow.id).where(IntakeRow.dag_id == place.dag_id, IntakeRow.run_id == place.run_id)
     if session.scalar(asked.limit(1)) is not None:

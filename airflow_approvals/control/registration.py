@@ -10,6 +10,7 @@ import json
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
@@ -21,9 +22,10 @@ from airflow_approvals.control.pins import Pins
 from airflow_approvals.control.requesters import Requesters, requesters_of
 from airflow_approvals.control.views import show
 from airflow_approvals.core.ask import Ask
-from airflow_approvals.core.models import GrantState, Place, RequestState
+from airflow_approvals.core.models import Place, RequestState
 from airflow_approvals.core.policy import NOTHING_ALLOWS_IT, Effect, Facts, Policy
 from airflow_approvals.store import ledger, policies
+from airflow_approvals.store.session import run_read, run_transaction
 from airflow_approvals.store.tables import GrantRow, IntakeRow, RequestRow
 
 #: An intake whose gate has not parked after this long belongs to a task that died.
@@ -36,9 +38,16 @@ def new_intakes(session: Session, *, limit: int = 100) -> Sequence[IntakeRow]:
     return list(session.scalars(found))
 
 
-def register(session: Session, intake_id: int, *, now: datetime) -> RequestRow | None:
+def register(
+    session: Session,
+    intake_id: int,
+    *,
+    now: datetime,
+    lookup: airflow_seams.Lookup = airflow_seams.connection_parts,
+) -> RequestRow | None:
     """Turn one intake into a request, when its gate is ready for it.
 
+    :param lookup: gives what identifies a Connection; see :func:`lookup_before`.
     :returns: the request, or ``None`` while the gate is still on its way (or has gone).
     """
     intake = session.get(IntakeRow, intake_id)
@@ -55,14 +64,59 @@ def register(session: Session, intake_id: int, *, now: datetime) -> RequestRow |
         if parked.ti.state not in _ON_ITS_WAY or now - intake.received_at > ABANDONED_AFTER:
             intake.state = "abandoned"
         return None
-    return _register_parked(session, parked, intake, now=now)
+    grants.lock_run(session, intake.place)
+    return _register_parked(session, parked, intake, now=now, lookup=lookup)
+
+
+def lookup_before(session: Session, intake_id: int) -> str | None:
+    """Return the Connection that registering this intake will ask for.
+
+    Reading a Connection takes a database connection of its own, so it is read before the
+    registering transaction holds locks; with both at once the pool could run dry.
+    """
+    intake = session.get(IntakeRow, intake_id)
+    policy = policies.active_policy(session)
+    if intake is None or policy is None:
+        return None
+    sink = policy.sinks.get(json.loads(intake.ask).get("sink", ""))
+    return sink.connection if sink is not None else None
+
+
+def register_now(intake_id: int) -> str | None:
+    """Register an intake in a transaction of its own; return the request's id."""
+    conn_id = run_read(partial(lookup_before, intake_id=intake_id))
+    known = {conn_id: airflow_seams.connection_parts(conn_id)} if conn_id is not None else {}
+
+    def lookup(wanted: str) -> tuple[str, ...] | None:
+        return known[wanted] if wanted in known else airflow_seams.connection_parts(wanted)
+
+    def work(session: Session) -> str | None:
+        request = register(session, intake_id, now=datetime.now(UTC), lookup=lookup)
+        return request.id if request is not None else None
+
+    return run_transaction(work)
+
+
+def give_up(session: Session, intake_id: int, why: str) -> None:
+    """Put an intake aside that cannot be registered, so that it holds up no other."""
+    intake = session.get(IntakeRow, intake_id, with_for_update=True)
+    if intake is None or intake.state != "new":
+        return
+    intake.state = "failed"
+    details = {"ask": intake.ask_digest, "try_number": intake.try_number, "because": why}
+    ledger.append(session, "intake_invalid", at=datetime.now(UTC), place=intake.place, details=details)
 
 
 _ON_ITS_WAY = (TaskInstanceState.RUNNING, TaskInstanceState.QUEUED, TaskInstanceState.SCHEDULED)
 
 
 def _register_parked(
-    session: Session, parked: airflow_seams.Parked, intake: IntakeRow, *, now: datetime
+    session: Session,
+    parked: airflow_seams.Parked,
+    intake: IntakeRow,
+    *,
+    now: datetime,
+    lookup: airflow_seams.Lookup,
 ) -> RequestRow | None:
     dag = dag_graph.load_dag(session, parked.ti)
     if dag is None or not dag_graph.is_gate(dag.task_dict[intake.task_id]):
@@ -70,22 +124,38 @@ def _register_parked(
         return None
     intake.state = "promoted"
     ask = Ask.from_document(json.loads(intake.ask))
-    if grant := _decided_before(session, parked, ask):
-        request = session.get_one(RequestRow, grant.request_id)
+    if decided := _decided_before(session, parked, ask):
+        request, grant = decided
         settlement.reapply(session, parked, request, grant, now=now)
         return request
-    request = _pin(session, parked, intake, ask, dag_graph.tasks_behind(dag, intake.task_id), now=now)
+    behind = dag_graph.tasks_behind(dag, intake.task_id)
+    request = _pin(session, parked, intake, ask, behind, now=now, lookup=lookup)
     _open(session, parked, request, intake, now=now)
     return request
 
 
-def _decided_before(session: Session, parked: airflow_seams.Parked, ask: Ask) -> GrantRow | None:
-    """Return the usable grant that an earlier try of this gate earned for the same ask."""
-    grant = grants.of_gate(session, airflow_seams.place_of(parked.ti))
-    if grant is None or grant.state not in (GrantState.LIVE, GrantState.BOUND):
+def _decided_before(
+    session: Session, parked: airflow_seams.Parked, ask: Ask
+) -> tuple[RequestRow, GrantRow | None] | None:
+    """Return what was decided on the same ask before Airflow retried the gate, with its usable grant.
+
+    After an expiry, or once somebody cleared the gate, people are asked again.
+    """
+    request = newest_request(session, airflow_seams.place_of(parked.ti))
+    if request is None or request.ask_digest != ask.digest or request.gate_tries != parked.ti.max_tries:
         return None
-    request = session.get_one(RequestRow, grant.request_id)
-    return grant if request.ask_digest == ask.digest else None
+    if request.state == RequestState.APPROVED:
+        grant = grants.of_gate(session, request.place)
+        return (request, grant) if grant is not None and grant.state in grants.USABLE else None
+    return (request, None) if request.state in _SHUT_FOR_GOOD else None
+
+
+_SHUT_FOR_GOOD = (
+    RequestState.REJECTED,
+    RequestState.WITHDRAWN,
+    RequestState.FORBIDDEN,
+    RequestState.CONFLICT,
+)
 
 
 def _pin(
@@ -96,9 +166,10 @@ def _pin(
     consumers: frozenset[str],
     *,
     now: datetime,
+    lookup: airflow_seams.Lookup,
 ) -> RequestRow:
     policy = policies.active_policy(session)
-    pins = _pins(session, parked, policy, ask, consumers)
+    pins = _pins(session, parked, policy, ask, consumers, lookup)
     requesters = requesters_of(session, intake.place)
     ttl = min(pins.bar.request_ttl, timedelta(seconds=ask.timeout_seconds))
     request = RequestRow(
@@ -137,10 +208,11 @@ def _pins(
     policy: Policy | None,
     ask: Ask,
     consumers: frozenset[str],
+    lookup: airflow_seams.Lookup,
 ) -> Pins:
     bar = policy.judge(Facts(ask.action, ask.sink, ask.label)) if policy else NOTHING_ALLOWS_IT
     sink = policy.sinks.get(ask.sink) if policy else None
-    parts = airflow_seams.connection_parts(sink.connection) if sink else None
+    parts = lookup(sink.connection) if sink else None
     number, bundle_version = airflow_seams.dag_version(session, parked.ti)
     return Pins(
         bar=bar,
@@ -220,23 +292,37 @@ def _has_conflict(session: Session, intake: IntakeRow) -> bool:
     return session.scalar(others.limit(1)) is not None
 
 
-def request_at(session: Session, place: Place) -> str | None:
+def request_at(place: Place) -> str | None:
     """Return the id of the request that stands for the gate's present try.
 
     An intake that the dispatcher has not come to yet is registered here and now.
     """
+    intake_id = run_read(partial(_waiting_intake, place=place))
+    if intake_id is not None:
+        register_now(intake_id)
+    return run_read(partial(_newest_id, place=place))
+
+
+def _waiting_intake(session: Session, place: Place) -> int | None:
     ti = airflow_seams.task_instance_at(session, place)
     if ti is None:
         return None
-    intake = session.scalar(
-        select(IntakeRow).where(
+    return session.scalar(
+        select(IntakeRow.id).where(
             IntakeRow.ti_id == str(ti.id), IntakeRow.try_number == ti.try_number, IntakeRow.state == "new"
         )
     )
-    if intake is not None:
-        register(session, intake.id, now=datetime.now(UTC))
-    newest = (
-        select(RequestRow.id)
+
+
+def _newest_id(session: Session, place: Place) -> str | None:
+    request = newest_request(session, place)
+    return request.id if request is not None else None
+
+
+def newest_request(session: Session, place: Place) -> RequestRow | None:
+    """Return the newest request of a gate."""
+    return session.scalar(
+        select(RequestRow)
         .where(
             RequestRow.dag_id == place.dag_id,
             RequestRow.run_id == place.run_id,
@@ -246,4 +332,3 @@ def request_at(session: Session, place: Place) -> str | None:
         .order_by(RequestRow.created_at.desc())
         .limit(1)
     )
-    return session.scalar(newest)

@@ -12,6 +12,8 @@ from airflow_approvals.control import airflow_seams
 from airflow_approvals.core.models import Place
 from airflow_approvals.store.tables import ActorRow
 
+TRIGGERED = "triggered the run"
+
 
 @dataclass(frozen=True)
 class Requesters:
@@ -29,8 +31,11 @@ class Requesters:
 
     @property
     def unattributed(self) -> bool:
-        """Whether nobody can be named for the run."""
-        return not self.members
+        """Whether nobody can be named who started the run.
+
+        Who cleared or marked something in it has shaped it, but has not owned up to it.
+        """
+        return not any(why == TRIGGERED for _, why in self.members)
 
     def union(self, other: Requesters) -> Requesters:
         """Return both together: who once shaped the run stays in the set."""
@@ -52,7 +57,9 @@ def requesters_of(session: Session, place: Place) -> Requesters:
     """
     members: set[tuple[str, str]] = set()
     if name := airflow_seams.triggering_user(session, place.dag_id, place.run_id):
-        members.add((name, "triggered the run"))
+        members.add((name, TRIGGERED))
+    if name := airflow_seams.backfiller(session, place.dag_id, place.run_id):
+        members.add((name, TRIGGERED))
     for owner in airflow_seams.logged_clearers(session, place.dag_id, place.run_id):
         members.add((owner, "cleared tasks of the run"))
     for actor in _actors(session, place):
@@ -70,5 +77,10 @@ _REASONS = {
 
 
 def _actors(session: Session, place: Place) -> list[ActorRow]:
-    of_run = select(ActorRow).where(ActorRow.dag_id == place.dag_id, ActorRow.run_id == place.run_id)
-    return list(session.scalars(of_run))
+    """Return the acts on the run, and later ones whose runs could not be told."""
+    of_dag = select(ActorRow).where(ActorRow.dag_id == place.dag_id)
+    acts = list(session.scalars(of_dag.where(ActorRow.run_id == place.run_id)))
+    since = airflow_seams.queued_at(session, place.dag_id, place.run_id)
+    if since is not None:
+        acts += session.scalars(of_dag.where(ActorRow.run_id == "", ActorRow.at >= since))
+    return acts

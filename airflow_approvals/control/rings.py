@@ -21,7 +21,7 @@ from airflow_approvals.config.settings import Settings
 from airflow_approvals.control import airflow_seams, dag_graph, grants
 from airflow_approvals.core.models import GrantState, Place, Refusal
 from airflow_approvals.store import ledger, policies
-from airflow_approvals.store.tables import GrantRow, RequestRow
+from airflow_approvals.store.tables import GrantRow, IntakeRow, RequestRow
 
 _STARTING = (TaskInstanceState.QUEUED, TaskInstanceState.RESTARTING)
 
@@ -83,14 +83,19 @@ def _needed_indexes(session: Session, dag: Any, gate_id: str, ti: TaskInstance) 
     """Return the map indexes of the gate that have to hold a grant for this task."""
     if dag_graph.counts_alone(dag, gate_id, ti.task_id):
         return [ti.map_index]
-    found = session.scalars(
-        select(TaskInstance.map_index).where(
-            TaskInstance.dag_id == ti.dag_id,
-            TaskInstance.run_id == ti.run_id,
-            TaskInstance.task_id == gate_id,
+    of_gate = (TaskInstance.dag_id == ti.dag_id, TaskInstance.run_id == ti.run_id)
+    live = session.execute(
+        select(TaskInstance.map_index, TaskInstance.state).where(*of_gate, TaskInstance.task_id == gate_id)
+    ).all()
+    asked = session.scalars(
+        select(IntakeRow.map_index).where(
+            IntakeRow.dag_id == ti.dag_id, IntakeRow.run_id == ti.run_id, IntakeRow.task_id == gate_id
         )
     )
-    return sorted(found) or [-1]
+    # An index that asked and was deleted still needs its approval; one that Airflow itself
+    # removed, because a later expansion is shorter, does not.
+    removed = {index for index, state in live if state == TaskInstanceState.REMOVED}
+    return sorted(({index for index, _ in live} | set(asked)) - removed) or [-1]
 
 
 def _shut_sentence(gate_id: str, grant: GrantRow | None) -> str:
@@ -104,19 +109,37 @@ def _shut_sentence(gate_id: str, grant: GrantRow | None) -> str:
 
 def is_protected(session: Session, conn_id: str) -> bool:
     """Whether a Connection stays shut without a grant, by configuration or active policy."""
-    if conn_id in Settings.load().protected_connections:
-        return True
     policy = policies.active_policy(session)
-    return policy is not None and conn_id in policy.protected_connections
+    protected = Settings.load().protected_connections | (policy.protected_connections if policy else set())
+    return _spelling(conn_id) in {_spelling(protected_id) for protected_id in protected}
 
 
-def check_connection(session: Session, ti_id: str, conn_id: str, *, now: datetime) -> Refusal | None:
+def _spelling(conn_id: str) -> str:
+    """Return what all spellings of an id have in common that some secrets backend takes for one.
+
+    The environment's backend reads ids in upper case, so another case of a protected id is as
+    protected; it opens to nobody, since grants name the id itself.
+    """
+    return conn_id.upper().casefold()
+
+
+def check_connection(
+    session: Session,
+    ti_id: str,
+    conn_id: str,
+    *,
+    now: datetime,
+    lookup: airflow_seams.Lookup = airflow_seams.connection_parts,
+) -> Refusal | None:
     """Open a protected Connection to the one task a usable grant is for, or refuse.
 
     The caller has asked :func:`is_protected`.
 
     Processes without a task of their own (DAG processor, triggerer, ``airflow tasks test``)
     present no task instance and are refused.
+
+    :param lookup: gives what identifies the Connection now. Reading it takes a database connection
+        of its own, so a server under load reads it before this transaction begins.
     """
     ti = airflow_seams.task_instance(session, ti_id)
     if ti is None or ti.state != TaskInstanceState.RUNNING:
@@ -124,7 +147,7 @@ def check_connection(session: Session, ti_id: str, conn_id: str, *, now: datetim
     locked = airflow_seams.lock_task(session, airflow_seams.place_of(ti))
     if locked is None or str(locked.id) != ti_id:
         return Refusal("no_task", f"Connection {conn_id} opens only to a running, approved task.", 403)
-    why = _open_with_grant(session, locked, conn_id, now=now)
+    why = _open_with_grant(session, locked, conn_id, lookup, now=now)
     if why is None:
         return None
     airflow_seams.explain(session, locked, why)
@@ -132,7 +155,9 @@ def check_connection(session: Session, ti_id: str, conn_id: str, *, now: datetim
     return Refusal("no_grant", why, 403)
 
 
-def _open_with_grant(session: Session, ti: TaskInstance, conn_id: str, *, now: datetime) -> str | None:
+def _open_with_grant(
+    session: Session, ti: TaskInstance, conn_id: str, lookup: airflow_seams.Lookup, *, now: datetime
+) -> str | None:
     dag = dag_graph.load_dag(session, ti)
     gates = dag_graph.gates_above(dag, ti.task_id) if dag is not None else frozenset()
     if not gates:
@@ -144,7 +169,7 @@ def _open_with_grant(session: Session, ti: TaskInstance, conn_id: str, *, now: d
     ]
     why = f"Connection {conn_id} is protected and no gate of this run holds an approval for it."
     for grant in sorted(candidates, key=lambda grant: _preference(session, grant, ti)):
-        refusal = _use(session, grant, dag, ti, now=now)
+        refusal = _use(session, grant, dag, ti, lookup, now=now)
         if refusal is None:
             return None
         why = f"Connection {conn_id} stays shut: {refusal}"
@@ -156,13 +181,21 @@ def _preference(session: Session, grant: GrantRow, ti: TaskInstance) -> tuple[bo
     return not grants.is_bound_to(session, grant, ti), grant.map_index != ti.map_index
 
 
-def _use(session: Session, grant: GrantRow, dag: Any, ti: TaskInstance, *, now: datetime) -> str | None:
+def _use(
+    session: Session,
+    grant: GrantRow,
+    dag: Any,
+    ti: TaskInstance,
+    lookup: airflow_seams.Lookup,
+    *,
+    now: datetime,
+) -> str | None:
     grants.refresh(session, grant, dag, ti, now=now)
     if grant.state == GrantState.BOUND and not grants.is_bound_to(session, grant, ti):
         return "the approval is bound to another task."
     if grant.state not in grants.USABLE:
         return f"the approval is {grant.state} ({grant.ended_because})."
-    if lapse := grants.first_lapse(session, grant, ti, now=now):
+    if lapse := grants.first_lapse(session, grant, ti, now=now, lookup=lookup):
         because = f"its {lapse} is not what was approved"
         grants.end(session, grant, GrantState.KILLED, because, now=now)
         return f"the approval is void; {because}."

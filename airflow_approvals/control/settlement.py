@@ -78,6 +78,7 @@ def answer(
         outcome_key=OUTCOME_KEY,
         now=now,
     )
+    request.gate_tries = parked.ti.max_tries
     session.flush()
     grants.count_resume(session, request.place)
     if grant is not None:
@@ -90,7 +91,12 @@ def option_of(state: RequestState) -> str:
 
 
 def reapply(
-    session: Session, parked: airflow_seams.Parked, request: RequestRow, grant: GrantRow, *, now: datetime
+    session: Session,
+    parked: airflow_seams.Parked,
+    request: RequestRow,
+    grant: GrantRow | None,
+    *,
+    now: datetime,
 ) -> None:
     """Give a gate that was retried by Airflow the decision it already has.
 

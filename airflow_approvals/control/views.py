@@ -26,7 +26,9 @@ def request_facts(session: Session, request_id: str) -> RequestFacts:
     ask = Ask.from_document(json.loads(row.ask))
     pins = Pins.from_text(row.pinned)
     requesters = Requesters.from_text(row.requesters)
-    evidence = ask.evidence
+    # Evidence of other data says nothing about this.
+    about_this = ask.evidence is not None and ask.evidence.subject == ask.data.digest
+    evidence = ask.evidence if about_this else None
     return RequestFacts(
         request_id=row.id,
         subject=row.subject or f"{row.action} to {row.sink}",

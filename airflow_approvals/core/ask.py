@@ -6,6 +6,7 @@ is the word of a task: it is shown as *reported*, and what binds is pinned by th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,9 @@ MAX_LISTED_OBJECTS = 20
 MAX_LISTED_COUNTS = 200
 #: Authors' text is cut to this many characters each before it is sent.
 MAX_TEXT = 4000
+MAX_TIMEOUT_SECONDS = 366 * 24 * 3600
+
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Text = TypeVar("Text", str, str | None)
 
@@ -208,8 +212,8 @@ class Ask:
         fields.version(ASK_VERSION)
         evidence = fields.raw("evidence")
         ask = cls(
-            action=_bounded(fields.text("action"), "action", 200),
-            sink=_bounded(fields.text("sink"), "sink", 200),
+            action=_word(fields.text("action"), "action"),
+            sink=_word(fields.text("sink"), "sink"),
             data=ReportedData.from_document(fields.raw("manifest")),
             evidence=None if evidence is None else ReportedEvidence.from_document(evidence),
             reason=_bounded(fields.optional_text("reason"), "reason", MAX_TEXT),
@@ -218,10 +222,23 @@ class Ask:
             timeout_seconds=fields.count("timeout_seconds"),
         )
         fields.end()
+        if not 1 <= ask.timeout_seconds <= MAX_TIMEOUT_SECONDS:
+            raise ContractError("ask: timeout_seconds must be between one second and a year.")
         return ask
 
 
+def _word(text: str, name: str) -> str:
+    """Require a plain word: it stands in headlines, where nothing may pass for another fact."""
+    if not _WORD.fullmatch(text):
+        raise ContractError(
+            f"ask: {name} must be a word of letters, digits, '.', '_' and '-', at most 100 long."
+        )
+    return text
+
+
 def _bounded(text: Text, name: str, limit: int) -> Text:
+    if text is not None and "\x00" in text:
+        raise ContractError(f"ask: {name} holds a NUL character.")
     if text is not None and len(text) > limit:
         raise ContractError(f"ask: {name} is longer than {limit} characters.")
     return text

@@ -104,7 +104,11 @@ class IntakeRow(PlaceColumns, Base):
 
 
 class RequestRow(PlaceColumns, Base):
-    """A request: the ask, pinned by the server together with what it will be judged by."""
+    """A request: the ask, pinned by the server together with what it will be judged by.
+
+    ``gate_tries`` is the gate's ``max_tries`` after it was resumed with the outcome: while it is
+    the same, the gate has been retried by Airflow and not cleared by anybody.
+    """
 
     __tablename__ = "approvals_request"
     __table_args__ = (
@@ -132,6 +136,7 @@ class RequestRow(PlaceColumns, Base):
     expires_at: Mapped[datetime] = mapped_column(AwareDateTime)
     decided_at: Mapped[datetime | None] = mapped_column(AwareDateTime)
     decided_because: Mapped[str | None] = mapped_column(Text)
+    gate_tries: Mapped[int | None] = mapped_column(Integer)
 
 
 class VoteRow(Base):

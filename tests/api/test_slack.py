@@ -234,6 +234,7 @@ def test_a_secret_can_be_rotated_without_a_restart(client, door):
 
 def test_the_secrets_come_from_the_file(tmp_path):
     file = tmp_path / "secret"
+    file.touch(mode=0o600)
     file.write_text("old\nnew\n")
     assert signing_secrets(Settings(slack_signing_secret_file=file)) == ("old", "new")
     assert signing_secrets(Settings()) == ()

@@ -303,6 +303,7 @@ def test_slack_is_configured_when_all_three_options_are_there(missing):
 
 def test_the_channel_is_built_from_the_settings(tmp_path, world):
     token = tmp_path / "token"
+    token.touch(mode=0o600)
     token.write_text(f"{world.slack.token}\n")
     settings = replace(
         COMPLETE, slack_bot_token_file=token, slack_channel=world.slack.channel, slack_api_url=world.slack.url

@@ -138,6 +138,7 @@ def _create_requests() -> None:
         sa.Column("expires_at", INSTANT, nullable=False),
         sa.Column("decided_at", INSTANT, nullable=True),
         sa.Column("decided_because", TEXT, nullable=True),
+        sa.Column("gate_tries", NUMBER, nullable=True),
         *_place(),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_approvals_request")),
         sa.UniqueConstraint("ti_id", "try_number", name=op.f("uq_approvals_request_ti_id_try_number")),
