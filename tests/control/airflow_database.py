@@ -108,8 +108,8 @@ class Airflow:
         policy = read_policy_text(text, "the test's policy")
         self.do(lambda s: policies.store_and_activate(s, policy, actor="tests", now=self.now))
 
-    def add_key(self) -> None:
-        path = self.folder / "signing.pem"
+    def add_key(self, name: str = "signing.pem") -> None:
+        path = self.folder / name
         generate_key_file(path)
         self.conf("signing_key_file", str(path))
 

@@ -332,6 +332,22 @@ def test_the_triggering_user_is_what_airflow_recorded(airflow: Airflow) -> None:
     assert (user_of(by_alice), user_of(by_nobody)) == ("alice", None)
 
 
+def test_a_clear_queues_the_run_again(run: Run) -> None:
+    def queued() -> Any:
+        return run.airflow.look(lambda s: airflow_seams.queued_at(s, run.dag_id, run.run_id))
+
+    assert queued() is None, "these runs are made running"
+    run.start("use")
+    run.finish("use")
+    run.clear("use")
+    assert queued() >= run.airflow.now
+    assert run.airflow.look(lambda s: airflow_seams.queued_at(s, run.dag_id, "nowhere")) is None
+
+
+def test_a_run_that_no_backfill_made_has_no_backfiller(run: Run) -> None:
+    assert run.airflow.look(lambda s: airflow_seams.backfiller(s, run.dag_id, run.run_id)) is None
+
+
 def test_clearers_are_those_airflow_logged_for_this_very_run(airflow: Airflow) -> None:
     run, other = airflow.a_run(), airflow.a_run()
 

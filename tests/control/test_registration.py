@@ -243,10 +243,11 @@ def test_a_key_lost_before_the_last_vote_refuses_the_vote_and_keeps_the_request(
 
 def test_asking_for_the_request_registers_what_the_dispatcher_has_not_come_to(run: Run) -> None:
     run.park()
-    request_id = run.airflow.do(lambda s: registration.request_at(s, run.place()))
+    request_id = registration.request_at(run.place())
     assert request_id is not None
     assert run.request(request_id).state == "pending"
-    assert run.airflow.do(lambda s: registration.request_at(s, run.place("use"))) is None
+    assert registration.request_at(run.place()) == request_id
+    assert registration.request_at(run.place("use")) is None
 
 
 # -- deciding ------------------------------------------------------------------------------
@@ -341,8 +342,12 @@ def test_the_stricter_of_the_pinned_and_the_present_policy_counts(
 def test_a_policy_that_forbids_meanwhile_is_final_with_the_next_vote(run: Run) -> None:
     request = run.ask()
     run.airflow.activate(POLICY.replace("action: leak", "action: export"))
-    assert isinstance(run.vote(request, BOB), Refusal)
+    answer = run.vote(request, BOB)
+    assert isinstance(answer, Refusal)
+    assert answer.code == "forbidden"
+    assert state_of(run, request) == ("forbidden", "The policy in force now forbids it.")
     assert run.grant() is None
+    assert outcome_of(run)["outcome"] == "forbidden"
 
 
 def test_dev_mode_lets_the_requester_vote_and_stamps_every_record(airflow: Airflow) -> None:
@@ -357,6 +362,14 @@ def test_dev_mode_lets_the_requester_vote_and_stamps_every_record(airflow: Airfl
     for kind in ("request_registered", "vote_cast"):
         (entry,) = airflow.entries(kind=kind, run_id=run.run_id)
         assert entry["details"]["not_evidence"] is True
+
+
+def test_dev_mode_switched_on_while_a_gate_waits_lifts_nothing_for_it(run: Run) -> None:
+    request = run.ask()
+    run.airflow.activate(POLICY.replace("dev_mode: false", "dev_mode: true"))
+    answer = run.vote(request, ALICE)
+    assert isinstance(answer, Refusal)
+    assert answer.code == "self_approval"
 
 
 def test_without_dev_mode_nothing_is_stamped(run: Run) -> None:
@@ -471,6 +484,49 @@ def test_an_automatic_retry_gets_the_decision_again_and_asks_nobody(run: Run) ->
     assert kinds[-1] == "decision_reapplied"
     assert run.task().state == "scheduled"
     assert outcome_of(run)["grant"]["grant"] == grant.id
+
+
+@pytest.mark.parametrize("how", ["rejected", "withdrawn"])
+def test_a_retry_of_a_gate_that_stayed_shut_stays_shut_without_asking(run: Run, how: str) -> None:
+    request = run.ask()
+    if how == "rejected":
+        run.vote(request, BOB, Verdict.REJECT)
+    else:
+        decisions.withdraw(request.id, person=BOB, channel=Channel.UI)
+    run.retry()
+    again = run.register(run.park())
+    assert again is not None
+    assert again.id == request.id
+    assert outcome_of(run)["outcome"] == how
+    assert run.airflow.kinds(run)[-1] == "decision_reapplied"
+
+
+def test_a_clear_after_a_rejection_asks_again(run: Run) -> None:
+    request = run.ask()
+    run.vote(request, BOB, Verdict.REJECT)
+    run.finish("gate", "failed")
+    run.clear("gate")
+    again = run.register(run.park())
+    assert again is not None
+    assert run.request(again.id).state == "pending"
+
+
+def test_a_retry_after_an_expiry_asks_again(run: Run) -> None:
+    request = run.ask()
+    assert close(run, request, after=HOUR)
+    run.retry()
+    again = run.register(run.park())
+    assert again is not None
+    assert run.request(again.id).state == "pending"
+
+
+def test_what_can_never_be_registered_is_put_aside_and_recorded(run: Run) -> None:
+    intake_id = run.park()
+    run.airflow.do(lambda s: registration.give_up(s, intake_id, "ValueError"))
+    assert run.intakes()[0].state == "failed"
+    (entry,) = run.airflow.entries(kind="intake_invalid", run_id=run.run_id)
+    assert entry["details"]["because"] == "ValueError"
+    assert run.register(intake_id) is None
 
 
 def test_a_retry_that_asks_for_something_else_is_asked_anew(run: Run) -> None:

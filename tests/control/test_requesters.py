@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
+from airflow.models.backfill import Backfill
+from airflow.models.dagrun import DagRun
 from airflow.models.log import Log
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from airflow_approvals.control.requesters import Requesters, requesters_of
 from airflow_approvals.core.models import Person
@@ -20,7 +25,7 @@ def of(run: Run) -> Requesters:
 def shape(run: Run, person: Person, act: str, task_id: str = "gate", run_id: str | None = None) -> None:
     row = ActorRow(
         dag_id=run.dag_id,
-        run_id=run_id or run.run_id,
+        run_id=run.run_id if run_id is None else run_id,
         task_id=task_id,
         map_index=-1,
         person_id=person.id,
@@ -49,7 +54,39 @@ def test_whoever_shaped_the_run_is_in_the_set_by_id_and_by_name(airflow: Airflow
     shape(run, Person("4711", "mallory"), act, task_id="")
     found = of(run)
     assert found.names == {"4711", "mallory"}
+    assert found.unattributed, "who shaped the run has not owned up to having started it"
+
+
+def test_an_act_whose_runs_could_not_be_told_counts_for_runs_it_may_have_shaped(airflow: Airflow) -> None:
+    run, elsewhere = airflow.a_run(), airflow.a_run("ungated")
+    shape(run, CAROL, "clear", task_id="", run_id="")
+    airflow.do(lambda s: setattr(_run_row(s, run), "queued_at", airflow.now - timedelta(seconds=1)))
+    assert of(run).names == {"alice", "carol"}
+    airflow.do(lambda s: setattr(_run_row(s, run), "queued_at", airflow.now + timedelta(seconds=1)))
+    assert of(run).names == {"alice"}, "it was queued after that act"
+    assert of(elsewhere).names == {"alice"}
+
+
+def test_whoever_backfilled_the_run_has_triggered_it(airflow: Airflow) -> None:
+    run = airflow.a_run(user=None)
+
+    def backfill(session: Session) -> None:
+        row = Backfill(
+            dag_id=run.dag_id, from_date=airflow.now, to_date=airflow.now, dag_run_conf={},
+            triggering_user_name="dave",
+        )  # fmt: skip
+        session.add(row)
+        session.flush()
+        _run_row(session, run).backfill_id = row.id
+
+    airflow.do(backfill)
+    found = of(run)
+    assert found.names == {"dave"}
     assert not found.unattributed
+
+
+def _run_row(session: Session, run: Run) -> DagRun:
+    return session.scalars(select(DagRun).where(DagRun.run_id == run.run_id)).one()
 
 
 def test_acts_on_another_run_do_not_count(airflow: Airflow) -> None:

@@ -1,0 +1,447 @@
+"""The hooks on Airflow's Execution API: the real app, real tokens, every kind of API version."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import httpx
+import pytest
+from airflow.api_fastapi.auth.tokens import JWTGenerator
+from fastapi.testclient import TestClient
+from sqlalchemy.exc import OperationalError
+
+from airflow_approvals.control import execution_hooks, grants, intake, overrides, rings
+from airflow_approvals.core.ask import ASK_PARAM
+from tests.control.airflow_database import SECRET, Airflow, Run, an_ask
+
+SECRET_KEY = "the-suites-own-secret-" + "x" * 64
+#: The oldest, one between, the newest, and none named (which is the newest).
+VERSIONS = ("2025-04-11", "2025-11-05", "2026-06-30", None)
+NEWEST = "2026-06-30"
+
+
+@pytest.fixture(scope="session")
+def execution_app() -> Any:
+    """The app of an API server, built once: whatever hooks stand, stand in it."""
+    from airflow.api_fastapi.common.dagbag import create_dag_bag
+    from airflow.api_fastapi.execution_api.app import create_task_execution_api_app
+
+    app = create_task_execution_api_app()
+    app.state.dag_bag = create_dag_bag()
+    return app
+
+
+class Worker:
+    """A worker's side: calls with the token of one task instance."""
+
+    def __init__(self, client: TestClient, version: str | None = NEWEST) -> None:
+        self.client = client
+        self.version = version
+
+    def call(self, ti_id: str, method: str, path: str, body: Any = None) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token_of(ti_id)}"}
+        if self.version is not None:
+            headers["Airflow-API-Version"] = self.version
+        return self.client.request(method, path, headers=headers, json=body)
+
+    def ask(self, run: Run, document: Any) -> httpx.Response:
+        ti_id = run.ti_id()
+        body = {
+            "ti_id": ti_id,
+            "options": ["Approve", "Reject"],
+            "subject": "s",
+            "params": {ASK_PARAM: document},
+        }
+        return self.call(ti_id, "POST", f"/hitlDetails/{ti_id}", body)
+
+    def answer_itself(self, run: Run) -> httpx.Response:
+        ti_id = run.ti_id()
+        body = {"ti_id": ti_id, "chosen_options": ["Approve"], "params_input": {}}
+        return self.call(ti_id, "PATCH", f"/hitlDetails/{ti_id}", body)
+
+    def start(self, run: Run, task_id: str) -> httpx.Response:
+        body = {
+            "state": "running",
+            "hostname": "h",
+            "unixname": "u",
+            "pid": 1,
+            "start_date": run.airflow.now.isoformat(),
+        }
+        ti_id = run.ti_id(task_id)
+        return self.call(ti_id, "PATCH", f"/task-instances/{ti_id}/run", body)
+
+    def succeed(self, run: Run, task_id: str) -> httpx.Response:
+        ti_id = run.ti_id(task_id)
+        body = {"state": "success", "end_date": datetime.now(UTC).isoformat()}
+        return self.call(ti_id, "PATCH", f"/task-instances/{ti_id}/state", body)
+
+    def connection(self, run: Run, task_id: str, conn_id: str = "sink_a") -> httpx.Response:
+        return self.call(run.ti_id(task_id), "GET", f"/connections/{conn_id}")
+
+    def clear(self, run: Run, target: Run) -> httpx.Response:
+        path = f"/dag-runs/{target.dag_id}/{target.run_id}/clear"
+        return self.call(run.ti_id("aside"), "POST", path)
+
+
+def token_of(ti_id: str) -> str:
+    generator = JWTGenerator(secret_key=SECRET_KEY, audience="urn:airflow.apache.org:task", valid_for=600)
+    return generator.generate({"sub": ti_id, "scope": "execution"})
+
+
+@pytest.fixture
+def client(airflow: Airflow, execution_app: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    from airflow.api_fastapi.auth.tokens import JWTValidator
+    from airflow.api_fastapi.execution_api.app import lifespan
+
+    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", SECRET_KEY)
+    validator = JWTValidator(secret_key=SECRET_KEY, audience="urn:airflow.apache.org:task", issuer=None)
+    lifespan.registry.register_value(JWTValidator, validator)
+    with TestClient(execution_app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(params=VERSIONS, ids=lambda version: version or "unnamed")
+def worker(client: TestClient, request: pytest.FixtureRequest) -> Worker:
+    return Worker(client, request.param)
+
+
+@pytest.fixture
+def newest(client: TestClient) -> Worker:
+    return Worker(client)
+
+
+@pytest.fixture
+def run(airflow: Airflow) -> Run:
+    return airflow.a_run()
+
+
+def queue(run: Run, task_id: str) -> None:
+    run.change(task_id, state="queued", try_number=run.task(task_id).try_number + 1)
+
+
+def refused(answer: httpx.Response, status: int, reason: str) -> None:
+    """A refusal that a worker can read: anything else ends in a retry or a dead scheduler."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["detail"]["reason"] == reason
+    assert answer.json()["detail"]["message"].strip()
+
+
+# -- once per call, in every version -------------------------------------------------------
+
+
+def test_an_ask_is_taken_down_once(worker: Worker, run: Run) -> None:
+    run.start()
+    answer = worker.ask(run, an_ask().to_document())
+    assert answer.status_code == 201, answer.text
+    (row,) = run.intakes()
+    assert (row.state, row.ask_digest, row.ti_id) == ("new", an_ask().digest, run.ti_id())
+
+
+def test_an_ask_that_breaks_the_schema_is_refused_and_recorded_once(worker: Worker, run: Run) -> None:
+    run.start()
+    refused(worker.ask(run, {"version": 1, "action": "export"}), 422, "approvals_invalid_ask")
+    assert [row.state for row in run.intakes()] == ["invalid"]
+    assert run.airflow.kinds(run) == ["intake_invalid"]
+
+
+def test_a_gate_cannot_answer_itself(worker: Worker, run: Run) -> None:
+    run.ask()
+    refused(worker.answer_itself(run), 409, "approvals_own_answer")
+    assert not run.inbox().response_received
+    assert run.airflow.kinds(run) == ["request_registered", "foreign_answer_refused"]
+
+
+def test_a_start_without_an_approval_is_refused_once(worker: Worker, run: Run) -> None:
+    run.change("gate", state="success")
+    queue(run, "use")
+    refused(worker.start(run, "use"), 409, "approvals_gate_shut")
+    assert run.task("use").state == "failed"
+    assert run.airflow.kinds(run) == ["start_refused"]
+
+
+def test_a_start_behind_an_approved_gate_goes_through(worker: Worker, run: Run) -> None:
+    run.approve()
+    run.finish("gate")
+    queue(run, "use")
+    answer = worker.start(run, "use")
+    assert answer.status_code == 200, answer.text
+    assert run.task("use").state == "running"
+
+
+def test_a_credential_without_a_grant_is_refused_once(worker: Worker, run: Run) -> None:
+    run.start("aside")
+    answer = worker.connection(run, "aside")
+    refused(answer, 403, "approvals_no_grant")
+    assert SECRET not in answer.text
+    assert run.airflow.kinds(run) == ["credential_refused"]
+
+
+def test_a_credential_with_a_grant_is_handed_out_once_and_spent_on_success(worker: Worker, run: Run) -> None:
+    run.approve()
+    run.finish("gate")
+    run.start("use")
+    answer = worker.connection(run, "use")
+    assert (answer.status_code, answer.json()["password"]) == (200, SECRET)
+    assert run.airflow.kinds(run)[-2:] == ["grant_bound", "credential_handed_out"]
+    answer = worker.succeed(run, "use")
+    assert answer.status_code == 204, answer.text
+    assert run.grant().state == "spent"
+    assert run.airflow.kinds(run)[-1] == "grant_spent"
+
+
+def test_a_success_that_airflow_refuses_spends_nothing(newest: Worker, run: Run) -> None:
+    run.approve()
+    run.finish("gate")
+    run.start("use")
+    assert newest.connection(run, "use").status_code == 200
+    run.change("use", state="failed")
+    assert newest.succeed(run, "use").status_code == 409
+    assert run.grant().state == "bound"
+
+
+@pytest.mark.parametrize("spelling", ["sink%5Fa", "%73ink_a"])
+def test_an_escaped_spelling_of_the_id_is_the_same_id(newest: Worker, run: Run, spelling: str) -> None:
+    run.start("aside")
+    refused(newest.connection(run, "aside", spelling), 403, "approvals_no_grant")
+
+
+def test_a_task_that_clears_a_gated_run_brings_its_people_into_the_requester_set(
+    newest: Worker, run: Run
+) -> None:
+    by = run.airflow.a_run(user="dave")
+    by.start("aside")
+    run.park()
+    answer = newest.clear(by, run)
+    assert answer.status_code < 300, answer.text
+    (entry,) = run.airflow.entries(kind="run_overridden", run_id=run.run_id)
+    assert (entry["actor"], entry["details"]["act"]) == ("dave", "clear")
+    assert "dave" in run.ask().requesters
+
+
+# -- what is nobody's business ---------------------------------------------------------------
+
+
+def test_what_is_not_protected_passes_untouched(worker: Worker, run: Run) -> None:
+    run.airflow.add_connection("open_to_all", host="elsewhere.invalid")
+    run.start("aside")
+    answer = worker.connection(run, "aside", "open_to_all")
+    assert (answer.status_code, answer.json()["host"]) == (200, "elsewhere.invalid")
+    assert worker.connection(run, "aside", "nowhere").status_code == 404
+    queue(run, "between")
+    run.change("aside", state="queued")
+    assert worker.start(run, "aside").status_code == 200
+    assert run.airflow.kinds(run) == []
+
+
+def test_another_tasks_question_is_none_of_ours(worker: Worker, airflow: Airflow) -> None:
+    run = airflow.a_run("ungated")
+    run.start()
+    assert worker.ask(run, {"anything": 1}).status_code == 201
+    assert worker.answer_itself(run).status_code == 200
+    assert run.intakes() == []
+
+
+def test_a_token_of_another_task_gets_nowhere(newest: Worker, run: Run) -> None:
+    run.start()
+    ti_id = run.ti_id()
+    body = {"ti_id": ti_id, "options": ["Approve"], "subject": "s", "params": {}}
+    answer = newest.call(run.ti_id("aside"), "POST", f"/hitlDetails/{ti_id}", body)
+    assert answer.status_code == 403
+    assert run.intakes() == []
+
+
+# -- when something breaks -------------------------------------------------------------------
+
+
+def a_bug(*args: Any, **kwargs: Any) -> NoReturn:
+    raise RuntimeError(f"a bug near {SECRET}")
+
+
+def a_lost_database(*args: Any, **kwargs: Any) -> NoReturn:
+    raise OperationalError("SELECT 1", {}, Exception("server closed the connection"))
+
+
+def prepare(run: Run, act: str) -> None:
+    if act in ("ask", "answer"):
+        run.start()
+    elif act == "start":
+        queue(run, "use")
+    else:
+        run.start("aside")
+
+
+ACTS: dict[str, tuple[int, Callable[[Worker, Run], httpx.Response], tuple[Any, str]]] = {
+    "ask": (409, lambda w, r: w.ask(r, an_ask().to_document()), (intake, "take_down")),
+    "answer": (409, lambda w, r: w.answer_itself(r), (execution_hooks, "_own_answer")),
+    "start": (409, lambda w, r: w.start(r, "use"), (rings, "check_start")),
+    "connection": (403, lambda w, r: w.connection(r, "aside"), (rings, "check_connection")),
+    "clear": (409, lambda w, r: w.clear(r, r), (overrides, "keep_clear_by_task")),
+}
+
+
+@pytest.mark.parametrize("fault", [a_bug, a_lost_database])
+@pytest.mark.parametrize("act", ACTS)
+def test_a_fault_of_ours_is_a_refusal_in_json_and_never_a_5xx(
+    newest: Worker, run: Run, act: str, fault: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, call, (module, name) = ACTS[act]
+    prepare(run, act)
+    monkeypatch.setattr(module, name, fault)
+    answer = call(newest, run)
+    refused(answer, status, "approvals_fault")
+    assert SECRET not in answer.text
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_a_fault_before_the_judgement_refuses_too(
+    newest: Worker, run: Run, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, call, _ = ACTS[act]
+    prepare(run, act)
+    monkeypatch.setattr(execution_hooks, "run_read", a_lost_database)
+    refused(call(newest, run), status, "approvals_fault")
+
+
+def test_a_missing_key_refuses_the_credential_and_breaks_nothing(newest: Worker, run: Run) -> None:
+    run.approve()
+    run.finish("gate")
+    run.start("use")
+    run.airflow.conf("signing_key_file", "/nowhere/signing.pem")
+    refused(newest.connection(run, "use"), 403, "approvals_fault")
+    assert run.grant().state == "live"
+
+
+def test_a_fault_while_looking_for_spent_grants_leaves_the_success_alone(
+    newest: Worker, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.approve()
+    run.finish("gate")
+    run.start("use")
+    assert newest.connection(run, "use").status_code == 200
+    monkeypatch.setattr(grants, "any_bound", a_bug)
+    assert newest.succeed(run, "use").status_code == 204
+    assert run.task("use").state == "success"
+
+
+def test_a_body_that_is_no_json_is_cores_to_refuse(newest: Worker, run: Run) -> None:
+    run.start()
+    ti_id = run.ti_id()
+    answer = newest.client.post(
+        f"/hitlDetails/{ti_id}",
+        content=b"{not json",
+        headers={"Authorization": f"Bearer {token_of(ti_id)}", "Content-Type": "application/json"},
+    )
+    assert 400 <= answer.status_code < 500
+    assert answer.headers["content-type"] == "application/json"
+    assert [row.state for row in run.intakes()] in ([], ["invalid"])
+
+
+@pytest.mark.parametrize(
+    "document",
+    [None, [], "text", 1, {"version": 1}, {**an_ask().to_document(), "reason": "\ud800"},
+     {**an_ask().to_document(), "reason": "\x00"}, {**an_ask().to_document(), "timeout_seconds": 1e400},
+     {**an_ask().to_document(), "extra": True}],
+    ids=["null", "list", "text", "number", "empty", "surrogate", "nul", "infinite", "extra"],
+)  # fmt: skip
+def test_whatever_a_gates_task_sends_it_gets_a_4xx_and_no_request(
+    newest: Worker, run: Run, document: Any
+) -> None:
+    run.start()
+    ti_id = run.ti_id()
+    body = {"ti_id": ti_id, "options": ["Approve"], "subject": "s", "params": {ASK_PARAM: document}}
+    answer = newest.client.post(
+        f"/hitlDetails/{ti_id}",
+        content=json.dumps(body),
+        headers={"Authorization": f"Bearer {token_of(ti_id)}", "Content-Type": "application/json"},
+    )
+    assert 400 <= answer.status_code < 500, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert "new" not in [row.state for row in run.intakes()]
+
+
+# -- attaching -----------------------------------------------------------------------------
+
+
+def test_every_hook_stands_and_attaching_again_changes_nothing() -> None:
+    from airflow.api_fastapi.execution_api.routes import execution_api_router
+
+    assert execution_hooks.missing_hooks() == []
+    before = {id(route): len(route.dependencies) for route in execution_api_router.routes}
+    execution_hooks.attach(execution_api_router)
+    assert {id(route): len(route.dependencies) for route in execution_api_router.routes} == before
+
+
+def test_a_hook_that_is_gone_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.api_fastapi.execution_api.routes import execution_api_router
+
+    route = execution_hooks._route(execution_api_router, "GET", "/connections/{connection_id}")
+    without = [d for d in route.dependencies if d.dependency is not execution_hooks.connection_hook]
+    monkeypatch.setattr(route, "dependencies", without)
+    assert execution_hooks.missing_hooks() == ["GET /connections/{connection_id}"]
+
+
+def fresh(code: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter with a home of its own."""
+    env = {**os.environ, "AIRFLOW_HOME": str(folder), "PYTHONPATH": str(Path.cwd()), **environment}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_importing_airflow_is_enough_and_loads_no_api(tmp_path: Path) -> None:
+    code = """
+import sys
+import airflow
+import airflow.settings
+assert "airflow_approvals.policy_hooks" in sys.modules, "Airflow loads the entry point"
+heavy = {"airflow.api_fastapi.execution_api.routes", "airflow_approvals.control.execution_hooks"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+import airflow.api_fastapi.execution_api.routes
+from airflow_approvals.control.execution_hooks import missing_hooks
+print("missing:", missing_hooks())
+"""
+    done = fresh(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("missing: []")
+
+
+BROKEN = """
+import sys
+class Broken:
+    def find_spec(self, name, path=None, target=None):
+        if name == "airflow_approvals.control.execution_hooks" and not BROKEN_OVER:
+            raise SyntaxError("a broken module")
+BROKEN_OVER = []
+sys.meta_path.insert(0, Broken())
+import airflow
+import airflow.settings
+from airflow.api_fastapi.execution_api.app import create_task_execution_api_app
+app = create_task_execution_api_app()
+BROKEN_OVER.append(1)
+from airflow_approvals.control.execution_hooks import missing_hooks
+assert missing_hooks(), "the start-up check must see it"
+from fastapi.testclient import TestClient
+import airflow.api_fastapi.execution_api.security as security
+from airflow.api_fastapi.execution_api.datamodels.token import TIClaims, TIToken
+from uuid import UUID
+token = TIToken(id=UUID(int=0), claims=TIClaims(scope="execution"))
+app.dependency_overrides[security._jwt_bearer] = lambda: token
+with TestClient(app, raise_server_exceptions=False) as client:
+    answer = client.get("/connections/sink_a")
+print(answer.status_code, answer.headers["content-type"], answer.json()["detail"]["reason"])
+"""
+
+
+def test_a_broken_hook_module_breaks_no_import_and_opens_no_route(tmp_path: Path) -> None:
+    done = fresh(BROKEN, tmp_path, AIRFLOW__API_AUTH__JWT_SECRET=SECRET_KEY)
+    assert done.returncode == 0, done.stderr
+    assert "hooks are not attached" in done.stderr
+    assert done.stdout.strip().endswith("403 application/json approvals_missing")
