@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain, islice
 
+from airflow_approvals.data import header, reasons
 from airflow_approvals.data import lines as line_source
-from airflow_approvals.data import reasons
 from airflow_approvals.data.records import Field, Names, Record, unique
 from airflow_approvals.errors import FormatError
 
@@ -31,7 +31,7 @@ class CsvReader:
     """Reads CSV whose first record is the header.
 
     :param name: how to name the object in an error.
-    :param names: makes header cells fit to be shown.
+    :param names: finds what is in header cells, and makes them fit to be shown.
     :param delimiter: the delimiter, found on a sample when ``None``.
     """
 
@@ -44,7 +44,10 @@ class CsvReader:
         self._delimiter = delimiter
 
     def records(self, lines: Iterable[str]) -> Iterator[Record]:
-        """Yield header and rows; :raises FormatError: when a row is ragged or cut off."""
+        """Yield header and rows.
+
+        :raises FormatError: when the first line is no header, or a row is ragged or cut off.
+        """
         iterator = iter(lines)
         sample = list(islice(iterator, _SAMPLE_LINES))
         if self._delimiter is None:
@@ -59,19 +62,28 @@ class CsvReader:
                 yield self._row(number, raw, cells)
 
     def _header(self, raw: str, cells: list[_Cell]) -> Record:
+        self._require_names([text for _, _, text, _ in cells])
         edits = []
         for start, end, text, quoted in cells:
-            if len(text) > MAX_HEADER_CHARS:
-                raise FormatError(
-                    f"{self._name} has a column name of more than {MAX_HEADER_CHARS} characters.",
-                    "The first line must hold the names of the columns.",
-                    reason=reasons.MALFORMED,
-                )
             shown = self._names.shown(text)
             self.columns.append(unique(shown, self.columns))
             if shown != text:
                 edits.append((start, end, self._encoder(quoted)(shown)))
         return Record(raw, (), tuple(edits), counts_as_row=False)
+
+    def _require_names(self, texts: list[str]) -> None:
+        if any(len(text) > MAX_HEADER_CHARS for text in texts):
+            raise FormatError(
+                f"{self._name} has a column name of more than {MAX_HEADER_CHARS} characters.",
+                "The first line must hold the names of the columns.",
+                reason=reasons.MALFORMED,
+            )
+        if header.is_data(texts, self._names.as_values(texts)):
+            raise FormatError(
+                f"{self._name} has no column names: the first line is not a header.",
+                "Add a header line; a column named by a value (2020-01-31) needs a word with it.",
+                reason=reasons.NO_HEADER,
+            )
 
     def _row(self, number: int, raw: str, cells: list[_Cell]) -> Record:
         if len(cells) != len(self.columns):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from airflow_approvals.data.formats import KNOWN_EXTENSIONS
 from airflow_approvals.detection.engine import Engine
+from airflow_approvals.detection.findings import Finding
 from airflow_approvals.detection.masking import PLACEHOLDER, mask_text, residual
 from airflow_approvals.detection.names import name_findings, spaced
 from airflow_approvals.detection.profiles import Profile, Transformation
@@ -45,6 +47,13 @@ class NameScanner:
         for kind, count in found.items():
             self.counts[shown, kind] += count
         return shown
+
+    def as_values(self, names: Sequence[str]) -> list[list[Finding]]:
+        """Return what is found in each name when it is taken for a value, nothing counted.
+
+        A name that holds a placeholder was masked before, and is a name.
+        """
+        return self._engine.analyze(["" if PLACEHOLDER.search(name) else name for name in names])
 
     def shown_path(self, path: str) -> tuple[str, Counter[str]]:
         """Return a relative path whose parts are fit to be shown, and what was found in them."""

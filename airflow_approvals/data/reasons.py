@@ -7,6 +7,7 @@ UNSUPPORTED = "unsupported format"
 ENCODING = "not UTF-8"
 EMPTY = "empty"
 MALFORMED = "malformed"
+NO_HEADER = "the first line is not a header"
 LINE_TOO_LONG = "line too long"
 
-REASONS = frozenset({UNREADABLE, UNSUPPORTED, ENCODING, EMPTY, MALFORMED, LINE_TOO_LONG})
+REASONS = frozenset({UNREADABLE, UNSUPPORTED, ENCODING, EMPTY, MALFORMED, NO_HEADER, LINE_TOO_LONG})

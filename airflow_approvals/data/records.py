@@ -6,9 +6,11 @@ comes out byte for byte as it went in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from airflow_approvals.detection.findings import Finding
 
 #: ``(start, end, replacement)`` in characters of a record's raw text.
 Edit = tuple[int, int, str]
@@ -54,6 +56,9 @@ class Names(Protocol):
 
     def shown(self, name: str) -> str:
         """Return the name, with whatever is sensitive in it replaced."""
+
+    def as_values(self, names: Sequence[str]) -> list[list[Finding]]:
+        """Return what is found in each name when it is taken for a value."""
 
 
 class Reader(Protocol):

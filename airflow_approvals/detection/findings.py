@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 Finding: TypeAlias = "RecognizerResult"
 
 _BY_COLUMN = {"recognizer_name": "Column name"}
-_PROPER_NAMES = frozenset({"PERSON", "NRP", "LOCATION"})
+#: What only a language model finds: words, of no form of their own.
+PROPER_NAMES = frozenset({"PERSON", "NRP", "LOCATION"})
 _WORD = re.compile(r"(?<![^\W_])[^\W\d_]{2,}(?![^\W_])")
 
 
@@ -29,7 +30,7 @@ def is_plausible(finding: Finding, text: str) -> bool:
     Language models take ids and measures (``T-00017``, ``869ms``) for names of people and
     places; those have at least one word of two letters.
     """
-    if finding.entity_type not in _PROPER_NAMES:
+    if finding.entity_type not in PROPER_NAMES:
         return True
     return _WORD.search(text, finding.start, finding.end) is not None
 

@@ -20,6 +20,8 @@ from tests.detection import canaries
 from tests.detection.engines import classification_engine, masking_engine
 
 VALUES = {name: value for name, (_, value) in canaries.ALL.items()}
+#: A line with a bare number in it is refused as a header, see the test below.
+IN_HEADERS = {name: value for name, value in VALUES.items() if not value.isdigit()}
 ONE_LINE = {name: value for name, value in VALUES.items() if "\n" not in value}
 
 
@@ -46,8 +48,8 @@ def _write_all(folder: Path) -> None:
         rows += [f"{cell},1,2026-01-01,x", f"T-{index},{cell},2026-01-01,x", f"T-{index},2,{cell},x"]
         rows += [f"T-{index},3,2026-01-01,{_csv_cell(f'Please see {value} and answer.')}"]
     (folder / "cells.csv").write_text("\n".join(rows) + "\n")
-    headers = ",".join(_csv_cell(value) for value in VALUES.values())
-    (folder / "headers.csv").write_text(f"{headers}\n{','.join('1' for _ in VALUES)}\n")
+    for index, value in enumerate(IN_HEADERS.values()):
+        (folder / f"header{index}.csv").write_text(f"id,{_csv_cell(value)},note\n1,2,3\n")
     lines = [json.dumps({"a": {"b": [value, {"c": f"It was {value}."}]}}) for value in VALUES.values()]
     lines += [json.dumps({value: 1}) for value in ONE_LINE.values()] + ['{"n": 4111111111111111}']
     (folder / "nested.jsonl").write_text("\n".join(lines) + "\n")
@@ -81,7 +83,7 @@ def masked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_no_canary_in_names_contents_manifest_or_log_of_the_copy(masked: tuple[Path, str]) -> None:
     target, log = masked
     files = [path for path in target.rglob("*") if path.is_file()]
-    assert len(files) == 5 + 1 + sum("/" not in value for value in ONE_LINE.values())
+    assert len(files) == 4 + 1 + len(IN_HEADERS) + sum("/" not in value for value in ONE_LINE.values())
     for path in files:
         _assert_silent(str(path.relative_to(target)))
         _assert_silent(path.read_text())
@@ -93,7 +95,7 @@ def test_copy_keeps_rows_and_columns(masked: tuple[Path, str]) -> None:
     objects = {entry["uri"]: entry for entry in manifest["objects"]}
     assert objects["cells.csv"]["rows"] == 4 * len(VALUES)
     assert objects["cells.csv"]["columns"] == ["ticket_id", "amount", "opened_at", "message"]
-    assert len(set(objects["headers.csv"]["columns"])) == len(VALUES)
+    assert all(len(objects[f"header{index}.csv"]["columns"]) == 3 for index in range(len(IN_HEADERS)))
 
 
 def test_evidence_of_the_copy_finds_no_secret_and_shows_no_canary(masked: tuple[Path, str]) -> None:
@@ -121,6 +123,21 @@ def test_malformed_line_never_tells_its_content(tmp_path: Path, name: str, form:
         )
     _assert_silent("".join(traceback.format_exception(caught.value)))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("names", [[*VALUES], *([name] for name in VALUES if name not in IN_HEADERS)])
+def test_first_line_of_values_never_tells_them(tmp_path: Path, names: list[str]) -> None:
+    cells = [_csv_cell(VALUES[name]) for name in names]
+    (tmp_path / "a.csv").write_text(f"{','.join(['id', *cells])}\n")
+    with pytest.raises(FormatError) as caught:
+        mask_data(
+            str(tmp_path / "a.csv"), str(tmp_path / "out"), profile="llm-training", engine=masking_engine()
+        )
+    assert caught.value.reason == "the first line is not a header"
+    _assert_silent("".join(traceback.format_exception(caught.value)))
+    evidence = classify_data(str(tmp_path / "a.csv"), engine=classification_engine())
+    _assert_silent(canonical_bytes(evidence.to_document()).decode())
+    assert evidence.label.word == "restricted"
 
 
 def _mask_log(source: Path, engine: Engine) -> None:

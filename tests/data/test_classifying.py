@@ -77,6 +77,7 @@ def test_what_masking_left_behind_is_a_finding(copy: Reference, tmp_path: Path) 
         ("a.parquet", b"PAR1", reasons.UNSUPPORTED),
         ("a.csv", b"", reasons.EMPTY),
         ("a.csv", b"a,b\n1\n", reasons.MALFORMED),
+        ("a.csv", b"Karen,Springfield,1984-02-03,hunter2\nBob,Ogden,1990-01-01,x\n", reasons.NO_HEADER),
         ("a.txt", b"\xff\xfe", reasons.ENCODING),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from airflow_approvals.data import json_records
 from airflow_approvals.data.json_records import JsonLinesReader
 from airflow_approvals.data.records import Record
+from airflow_approvals.detection.findings import Finding
 from airflow_approvals.errors import FormatError
 
 VALUES = st.recursive(
@@ -25,6 +27,9 @@ class Names:
 
     def shown(self, name: str) -> str:
         return "<PERSON>" if name.startswith("carol") else name
+
+    def as_values(self, names: Sequence[str]) -> list[list[Finding]]:
+        return [[] for _ in names]
 
 
 def _read(text: str) -> tuple[JsonLinesReader, list[Record]]:
