@@ -51,7 +51,7 @@ def mask_data(
     found = resolve_source(source, conn_id)
     place = Place.of(target, conn_id)
     _refuse_overlap(found, place)
-    with Staging(place) as staging:
+    with Staging(place, found.places()) as staging:
         scanner = engine or Engine(profile=treatments, model=model)
         _require_same_profile(scanner, treatments)
         job = _Masking(scanner, treatments)

@@ -7,6 +7,7 @@ Local paths and ``file://`` URIs need no Airflow; everything else goes through
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -106,6 +107,15 @@ class Place:
         """Return the place beside this one whose name has the suffix added."""
         return Place(self.fs, self.path.rstrip("/") + suffix, self.uri.rstrip("/") + suffix)
 
+    def overlaps(self, other: Place) -> bool:
+        """Whether one of the two is the other, or lies inside it; links on a local disk followed."""
+        ours, theirs = self._resolved(), other._resolved()
+        return ours.startswith(theirs) or theirs.startswith(ours)
+
+    def _resolved(self) -> str:
+        uri = f"file://{os.path.realpath(self.path)}" if self.is_local else self.uri
+        return f"{uri.rstrip('/')}/"
+
     def exists(self) -> bool:
         """Whether anything is there."""
         return attempt(self.shown, "looked up", lambda: bool(self.fs.exists(self.path)))
@@ -113,6 +123,10 @@ class Place:
     def is_folder(self) -> bool:
         """Whether it is a folder."""
         return attempt(self.shown, "looked up", lambda: bool(self.fs.isdir(self.path)))
+
+    def size(self) -> int:
+        """Return the size of the file in bytes."""
+        return attempt(self.shown, "looked up", lambda: int(self.fs.size(self.path)))
 
     def files(self) -> list[str]:
         """Return the relative names of all files below, sorted; our own documents left out."""

@@ -1,14 +1,22 @@
 """Release: the bytes that are hashed are the bytes that are sent.
 
-1. Every object is opened and read once; each chunk is hashed and sent.
-2. Nothing becomes visible unless every digest and size equals the manifest's.
-3. The receipt is written last; a destination without one is not a release.
+1. Every object is opened and read once, into a spool: a file on this machine's disk that has no
+   name and is readable by nobody else. It is hashed on the way.
+2. Per object: only when digest and size of the spool equal the manifest's is anything of it sent,
+   and it is sent from the spool. Of an object that is not what was approved, not one byte reaches
+   the sink, not even a place that is not visible yet. Objects before it were sent, as approved,
+   into such a place, and are removed again. The disk holds one object at a time.
+3. Nothing becomes visible unless every object was sent; the receipt is written last, and a
+   destination without one is not a release.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import BinaryIO
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
 
 from airflow_approvals.core.digest import canonical_bytes
 from airflow_approvals.core.manifest import Manifest, ObjectEntry
@@ -38,8 +46,10 @@ def release_data(
     :param conn_id: the Connection to open the destination with.
     :returns: the receipt, which lies at the destination as ``_receipt.json``. Releasing again
         with the same manifest and grant returns the receipt that is there.
-    :raises IntegrityError: when an object is not what the manifest says; nothing is visible then.
-    :raises DataError: when something cannot be read or written, or a name leads out of the folder.
+    :raises IntegrityError: when an object is not what the manifest says; nothing of it was sent,
+        and nothing is visible then.
+    :raises DataError: when something cannot be read, spooled or written, or a name leads out of
+        the folder.
     """
     names = [_safe_name(entry.uri) for entry in manifest.objects]
     if len(set(names)) != len(names) or not names:
@@ -48,7 +58,7 @@ def release_data(
     receipt = _receipt(manifest, target, grant)
     if _is_complete(target, receipt):
         return receipt
-    with Staging(target) as staging:
+    with Staging(target, [base]) as staging:
         without_values(f"Releasing to {target.shown}", lambda: _copy_all(manifest, base, staging.partial))
         staging.partial.child(RECEIPT_NAME).write_bytes(canonical_bytes(receipt.to_document()))
         staging.publish(last=RECEIPT_NAME)
@@ -77,29 +87,74 @@ def _is_complete(target: Place, expected: Receipt) -> bool:
 
 def _copy_all(manifest: Manifest, base: Place, partial: Place) -> None:
     for entry in manifest.objects:
-        digest, size = _copy(base.child(entry.uri), partial.child(entry.uri), entry)
+        with _spooled(base.child(entry.uri), entry) as spool:
+            _send(spool, partial.child(entry.uri), entry)
+
+
+@contextmanager
+def _spooled(source: Place, entry: ObjectEntry) -> Iterator[BinaryIO]:
+    """Open a spool that holds the object as it was approved.
+
+    :raises IntegrityError: when the object is another one.
+    """
+    with _new_spool(entry) as spool:
+        with source.reading(entry.uri) as stream:
+            digest, size = _pump(stream, spool, entry)
         if (digest, size) != (entry.sha256, entry.size):
             raise IntegrityError(
                 f"{entry.uri} is not what was approved: its digest differs from the manifest's.",
                 "The masked copy was changed afterwards; mask, classify and ask again.",
             )
+        spool.seek(0)
+        yield spool
 
 
-def _copy(source: Place, target: Place, entry: ObjectEntry) -> tuple[str, int]:
-    with source.reading(entry.uri) as stream, target.writing(entry.uri) as output:
-        return _pump(stream, output, entry)
+def _new_spool(entry: ObjectEntry) -> BinaryIO:
+    """Return a file of mode 0600 whose name is gone at once, so that even a kill leaves nothing."""
+    try:
+        # Unbuffered: a full disk shows in the write, and not once more in closing.
+        return cast("BinaryIO", tempfile.TemporaryFile(buffering=0))
+    except OSError as error:
+        failure = error.strerror or type(error).__name__
+    raise _no_spool(entry, failure)
 
 
-def _pump(stream: BinaryIO, output: BinaryIO, entry: ObjectEntry) -> tuple[str, int]:
+def _no_spool(entry: ObjectEntry, failure: str) -> DataError:
+    return DataError(
+        f"{entry.uri} cannot be held on this machine's disk: {failure}.",
+        "The folder for temporary files (TMPDIR) needs room for the largest object.",
+    )
+
+
+def _pump(stream: BinaryIO, spool: BinaryIO, entry: ObjectEntry) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
     while chunk := stream.read(_CHUNK_BYTES):
-        # Bytes beyond the approved size are never sent, however many there are.
+        # Bytes beyond the approved size are never held, however many there are.
         size += len(chunk)
         if size > entry.size:
             break
         digest.update(chunk)
-        output.write(chunk)
+        _hold(spool, chunk, entry)
     return f"sha256:{digest.hexdigest()}", size
+
+
+def _hold(spool: BinaryIO, chunk: bytes, entry: ObjectEntry) -> None:
+    failure = ""
+    view = memoryview(chunk)
+    try:
+        # A raw file may take less than it is given.
+        while view:
+            view = view[spool.write(view) :]
+    except OSError as error:
+        failure = error.strerror or type(error).__name__
+    if failure:
+        raise _no_spool(entry, failure)
+
+
+def _send(spool: BinaryIO, target: Place, entry: ObjectEntry) -> None:
+    with target.writing(entry.uri) as output:
+        while chunk := spool.read(_CHUNK_BYTES):
+            output.write(chunk)
 
 
 def _safe_name(name: str) -> str:

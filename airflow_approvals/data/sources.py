@@ -23,6 +23,10 @@ class Source:
         """Return the place of one of the objects."""
         return self.base.child(name)
 
+    def places(self) -> tuple[Place, ...]:
+        """Return what is read: the folder when all of it is meant, otherwise each object."""
+        return (self.base,) if self.whole else tuple(map(self.place, self.names))
+
 
 def resolve_source(uri: str, conn_id: str | None = None) -> Source:
     """Find the objects of a source.

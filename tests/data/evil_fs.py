@@ -52,6 +52,28 @@ class SecondOpenLies(FreshMemory):
         return stream
 
 
+class RecordsWrites(FreshMemory):
+    """Remembers every chunk that ever reached it, also of files that are gone."""
+
+    protocol = "recording"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.written: list[tuple[str, bytes]] = []
+
+    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
+        stream = super()._open(path, mode=mode, **kwargs)
+        if mode != "rb":
+            write = stream.write
+
+            def recorded(data: bytes) -> int:
+                self.written.append((path, bytes(data)))
+                return int(write(data))
+
+            stream.write = recorded
+        return stream
+
+
 class FailsAfter(FreshMemory):
     """Reads fail, quoting what was read, once so many bytes have been read."""
 

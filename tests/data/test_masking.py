@@ -12,6 +12,7 @@ import pytest
 from airflow_approvals.core.manifest import Manifest, Reference
 from airflow_approvals.data.masking import mask_data
 from airflow_approvals.data.references import load_manifest
+from airflow_approvals.data.staging import MARK
 from airflow_approvals.detection.profiles import CLASSIFICATION
 from airflow_approvals.errors import ConfigurationError, DataError, DetectionError
 from tests.data.evil_fs import FailsAfter, FreshMemory, attached
@@ -106,6 +107,7 @@ def test_value_known_from_its_column_is_masked_in_the_rest_of_the_row(tmp_path: 
     [
         ("a.csv", b"", "a.csv is empty"),
         ("a.csv", b"a,b\n1,2,3\n", "a.csv line 2 has 3 cells"),
+        ("a.csv", b"Karen,Springfield,1984-02-03,hunter2\n", "the first line is not a header. Add a header"),
         ("a.jsonl", b'{"a": 1}\n{"a"', "a.jsonl line 2 is not a JSON value"),
         ("a.txt", b"caf\xe9", "a.txt line 1 is not UTF-8"),
         ("a.parquet", b"PAR1", r"a.parquet has no format.*\.csv \.tsv \.jsonl \.ndjson \.txt \.log"),
@@ -132,7 +134,8 @@ def test_source_and_target_faults_are_named(tmp_path: Path) -> None:
         (tmp_path / "in/*.csv", tmp_path / "out", "holds no files"),
         (good, tmp_path / "taken", "taken exists already"),
         (tmp_path / "in", tmp_path / "in/out", "lies inside the source"),
-        (good, good / "below", r"a\.txt/below cannot be written"),
+        (good, tmp_path / "taken/x/below", r"taken/x/below cannot be written"),
+        (good, good / "below", "overlaps the source"),
         (good, "nowhere://x/y", "cannot be opened"),
         (good, "", "A path is empty"),
     ):
@@ -140,6 +143,26 @@ def test_source_and_target_faults_are_named(tmp_path: Path) -> None:
             _mask(source, target)
     assert (tmp_path / "taken/x").read_text() == "x"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "in", "taken"]
+
+
+def test_single_sensitive_header_is_masked_and_the_rest_stays(tmp_path: Path) -> None:
+    source = _write(tmp_path / "a.csv", "id,city,carol@example.com,2024_total\n1,,2,3\n")
+    (entry,) = _mask(source, tmp_path / "out").objects
+    assert entry.columns == ("id", "city", "<EMAIL_ADDRESS>", "2024_total")
+
+
+def test_source_beside_the_target_is_never_the_staging_place(tmp_path: Path) -> None:
+    source = _write(tmp_path / "tickets.partial/a.txt", "fine\n").parent
+    (tmp_path / "alias.partial").symlink_to(source)
+    for given, target in (
+        (source, "tickets"),
+        (source, "alias"),
+        (source / "a.txt", "tickets"),
+        (source / "*.txt", "tickets"),
+    ):
+        with pytest.raises(DataError, match="overlaps the source"):
+            _mask(given, tmp_path / target)
+    assert (source / "a.txt").read_text() == "fine\n"
 
 
 def test_unknown_profile_or_model_leaves_nothing(tmp_path: Path) -> None:
@@ -197,7 +220,7 @@ def test_object_store_is_masked_in_place_of_a_disk() -> None:
 def test_half_copied_target_on_an_object_store_is_made_again() -> None:
     with attached(FreshMemory) as fs:
         fs.pipe_file("/bucket/in/a.txt", b"fine")
-        fs.pipe_file("/bucket/out/_incomplete", b"incomplete")
+        fs.pipe_file("/bucket/out/_incomplete", MARK)
         fs.pipe_file("/bucket/out/stale.txt", b"left over")
         _mask("fresh://bucket/in", "fresh://bucket/out")
         assert sorted(fs.find("/bucket/out")) == ["/bucket/out/_manifest.json", "/bucket/out/a.txt"]

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
+import tempfile
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +18,9 @@ from airflow_approvals.core.manifest import Manifest, ObjectEntry
 from airflow_approvals.data import release as module
 from airflow_approvals.data.receipt import Receipt
 from airflow_approvals.data.release import release_data
+from airflow_approvals.data.staging import MARK
 from airflow_approvals.errors import ContractError, DataError, IntegrityError
-from tests.data.evil_fs import FreshMemory, SecondOpenLies, attached
+from tests.data.evil_fs import FreshMemory, RecordsWrites, SecondOpenLies, attached
 
 FILES = {"a.csv": b"id\n1\n", "deep/b.txt": b"text"}
 
@@ -66,6 +72,73 @@ def test_changed_object_releases_nothing(copy: Path, tmp_path: Path, changed: by
     assert _visible(tmp_path) == []
 
 
+@pytest.mark.parametrize("changed", [b"id\n2\n", b"id\n1\ncanary", b"i"])
+def test_no_byte_of_a_changed_object_reaches_the_sink(copy: Path, changed: bytes) -> None:
+    (copy / "a.csv").write_bytes(changed)
+    with attached(RecordsWrites) as sink:
+        with pytest.raises(IntegrityError):
+            release_data(_manifest(FILES), "recording://sink/x", source=str(copy), grant="g1")
+        assert [path for path, _ in sink.written if "a.csv" in path] == []
+        (copy / "a.csv").write_bytes(FILES["a.csv"])
+        release_data(_manifest(FILES), "recording://sink/x", source=str(copy), grant="g1")
+        assert ("/sink/x.partial/a.csv", FILES["a.csv"]) in sink.written
+
+
+def test_spool_has_no_name_and_is_readable_by_nobody_else(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "spools").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spools"))
+    seen: list[tuple[int, list[Path]]] = []
+
+    def looking(spool: Any, *rest: Any) -> None:
+        mode = stat.S_IMODE(os.fstat(spool.fileno()).st_mode)
+        seen.append((mode, list((tmp_path / "spools").iterdir())))
+        send(spool, *rest)
+
+    send = module._send
+    monkeypatch.setattr(module, "_send", looking)
+    _release(copy)
+    assert seen == [(0o600, [])] * len(FILES)
+    assert list((tmp_path / "spools").iterdir()) == []
+
+
+def test_large_object_is_held_on_disk_and_not_in_memory(tmp_path: Path) -> None:
+    data = os.urandom(1024) * 32 * 1024
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy/a.log").write_bytes(data)
+    manifest = _manifest({"a.log": data})
+    tracemalloc.start()
+    try:
+        release_data(manifest, str(tmp_path / "sink"), source=str(tmp_path / "copy"))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < len(data) / 4
+    assert (tmp_path / "sink/a.log").read_bytes() == data
+
+
+def test_disk_without_room_is_named(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: Any) -> Any:
+        return Path("/dev/full").open("r+b", buffering=0)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(DataError, match=r"a\.csv cannot be held .* No space left.*TMPDIR"):
+        _release(copy)
+    assert _visible(tmp_path) == []
+
+
+def test_masked_copy_is_never_the_staging_place(tmp_path: Path) -> None:
+    copy = tmp_path / "x.partial"
+    copy.mkdir()
+    (copy / "a.csv").write_bytes(FILES["a.csv"])
+    (copy / "_incomplete").write_bytes(MARK)
+    manifest = _manifest({"a.csv": FILES["a.csv"]})
+    with pytest.raises(DataError, match="overlaps the source"):
+        release_data(manifest, str(tmp_path / "x"), source=str(copy))
+    assert (copy / "a.csv").read_bytes() == FILES["a.csv"]
+
+
 def test_missing_object_releases_nothing(copy: Path, tmp_path: Path) -> None:
     (copy / "deep/b.txt").unlink()
     with pytest.raises(DataError, match=r"deep/b\.txt does not exist"):
@@ -104,6 +177,7 @@ def test_stale_attempt_is_removed(copy: Path, tmp_path: Path) -> None:
     stale = tmp_path / "sink/x.partial/stale.txt"
     stale.parent.mkdir(parents=True)
     stale.write_text("left over")
+    stale.with_name("_incomplete").write_bytes(MARK)
     _release(copy)
     assert _visible(tmp_path) == ["x/_receipt.json", "x/a.csv", "x/deep/b.txt"]
 
