@@ -33,7 +33,8 @@ def test_what_is_left_is_exactly_what_no_finding_covers(found: tuple[str, list[R
     covered = {i for f in findings for i in range(f.start, f.end)}
     left = mask_text(text, findings, erasing).text
     outside = "".join(c for i, c in enumerate(text) if i not in covered)
-    assert left.replace("\n", "") == outside.replace("\n", "")
+    # Line breaks stay, and so does a line of which only blanks were found.
+    assert "".join(left.split()) == "".join(outside.split())
 
 
 @given(_found())
