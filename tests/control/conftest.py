@@ -5,7 +5,18 @@ from tests.control.airflow_database import (
     bare_airflow,
     postgres_airflow,
     postgres_metadata,
-    sqlite_template,
+    sqlite_metadata,
 )
+from tests.control.execution_worker import client, execution_app, newest, worker
 
-__all__ = ["airflow", "bare_airflow", "postgres_airflow", "postgres_metadata", "sqlite_template"]
+__all__ = [
+    "airflow",
+    "bare_airflow",
+    "client",
+    "execution_app",
+    "newest",
+    "postgres_airflow",
+    "postgres_metadata",
+    "sqlite_metadata",
+    "worker",
+]

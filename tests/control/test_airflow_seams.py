@@ -19,7 +19,8 @@ from sqlalchemy.orm import Session
 
 from airflow_approvals.control import airflow_seams
 from airflow_approvals.store.session import control_session
-from tests.control.airflow_database import BOB, SECRET, Airflow, Run, _task, an_ask, write_dag
+from tests.control.airflow_database import write_dag
+from tests.control.airflow_scene import BOB, Airflow, Run, an_ask, task_at
 
 OUTCOME = {"outcome": "approved", "because": "Approved by bob."}
 
@@ -137,7 +138,7 @@ def test_lock_gate_finds_nothing_where_the_task_is_gone(run: Run) -> None:
 
 def test_lock_gate_loads_afresh_what_the_session_already_knew(run: Run) -> None:
     with run.airflow.database.session() as session:
-        known = _task(session, run.place())
+        known = task_at(session, run.place())
         session.commit()  # the rows stay in the session, unexpired
         assert known.state is None
         run.change("gate", state="running")
@@ -200,13 +201,13 @@ def test_refuse_start_fails_the_task_and_says_why_where_people_look(run: Run) ->
     why = "Not started: " + "x" * 2000
 
     def work(session: Session) -> None:
-        airflow_seams.refuse_start(session, _task(session, run.place("use")), why, now=run.airflow.now)
+        airflow_seams.refuse_start(session, task_at(session, run.place("use")), why, now=run.airflow.now)
 
     run.airflow.do(work)
     ti = run.task("use")
     assert ti.state == "failed"
     assert (ti.start_date, ti.end_date, ti.duration) == (run.airflow.now, run.airflow.now, 0)
-    note = run.airflow.look(lambda s: _task(s, run.place("use")).note)
+    note = run.airflow.look(lambda s: task_at(s, run.place("use")).note)
     assert note == why[:1000]
     of_run = select(Log).where(Log.run_id == run.run_id, Log.event == "approvals_refused")
     (row,) = run.airflow.look(lambda s: s.scalars(of_run).all())
@@ -285,7 +286,7 @@ def test_the_code_a_task_runs_by_has_a_hash_and_a_version(run: Run) -> None:
 
 
 def _of_use(session: Session, run: Run, seam: Any) -> Any:
-    return seam(session, _task(session, run.place("use")))
+    return seam(session, task_at(session, run.place("use")))
 
 
 def test_another_version_of_the_dag_leaves_a_started_task_on_its_own(run: Run) -> None:
@@ -305,76 +306,6 @@ def test_a_task_without_a_version_has_no_code_that_could_match(run: Run) -> None
     assert run.airflow.look(lambda s: _of_use(s, run, airflow_seams.dag_version)) == (0, "")
 
 
-def test_a_connection_is_known_by_seven_parts_and_undefined_by_none(airflow: Airflow) -> None:
-    parts = airflow_seams.connection_parts("sink_a")
-    assert parts == ("generic", "sink.invalid", "", "", "", SECRET, "")
-    assert airflow_seams.connection_parts("nowhere") is None
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"host": "b"}, {"port": 1}, {"schema": "b"}, {"login": "b"}, {"password": "b"}, {"extra": '{"b": 1}'},
-     {"conn_type": "http"}],
-)  # fmt: skip
-def test_every_part_of_a_connection_is_seen(airflow: Airflow, change: dict[str, Any]) -> None:
-    airflow.add_connection("other", **change)
-    airflow.add_connection("same")
-    assert airflow_seams.connection_parts("other") != airflow_seams.connection_parts("same")
-    assert airflow_seams.connection_parts("sink_a") == airflow_seams.connection_parts("same")
-
-
-def test_the_triggering_user_is_what_airflow_recorded(airflow: Airflow) -> None:
-    by_alice, by_nobody = airflow.a_run(), airflow.a_run(user=None)
-
-    def user_of(run: Run) -> str | None:
-        return airflow.look(lambda s: airflow_seams.triggering_user(s, run.dag_id, run.run_id))
-
-    assert (user_of(by_alice), user_of(by_nobody)) == ("alice", None)
-
-
-def test_a_clear_queues_the_run_again(run: Run) -> None:
-    def queued() -> Any:
-        return run.airflow.look(lambda s: airflow_seams.queued_at(s, run.dag_id, run.run_id))
-
-    assert queued() is None, "these runs are made running"
-    run.start("use")
-    run.finish("use")
-    run.clear("use")
-    assert queued() >= run.airflow.now
-    assert run.airflow.look(lambda s: airflow_seams.queued_at(s, run.dag_id, "nowhere")) is None
-
-
-def test_a_run_that_no_backfill_made_has_no_backfiller(run: Run) -> None:
-    assert run.airflow.look(lambda s: airflow_seams.backfiller(s, run.dag_id, run.run_id)) is None
-
-
-def test_clearers_are_those_airflow_logged_for_this_very_run(airflow: Airflow) -> None:
-    run, other = airflow.a_run(), airflow.a_run()
-
-    def logged(event: str, owner: str, run_id: str) -> Log:
-        return Log(event=event, owner=owner, dag_id=run.dag_id, run_id=run_id)
-
-    rows = [
-        logged("post_clear_task_instances", "bob", run.run_id),
-        logged("clear_dag_run", "carol", run.run_id),
-        logged("post_clear_task_instances", "dave", other.run_id),
-        logged("trigger_dag_run", "erin", run.run_id),
-    ]
-    airflow.do(lambda s: s.add_all(rows))
-    found = airflow.look(lambda s: airflow_seams.logged_clearers(s, run.dag_id, run.run_id))
-    assert found == {"bob", "carol"}
-
-
-def test_airflow_logs_clears_under_the_names_we_look_for() -> None:
-    """``action_logging`` writes the name of the endpoint's function."""
-    from airflow.api_fastapi.core_api.routes.public.dag_run import dag_run_at_dag_router, dag_run_router
-    from airflow.api_fastapi.core_api.routes.public.task_instances import task_instances_router
-
-    routes = [*dag_run_router.routes, *dag_run_at_dag_router.routes, *task_instances_router.routes]
-    clearing = {r.endpoint.__name__ for r in routes if "clear" in r.path.lower()}
-    assert set(airflow_seams._CLEARING_EVENTS) <= clearing
-
-
 def test_a_scheduler_event_of_the_parked_try_no_longer_names_the_resumed_one(run: Run) -> None:
     """The race that ``resume`` is built around, as the scheduler tells tries apart."""
     run.park()
@@ -390,7 +321,7 @@ def test_a_resume_works_on_the_dag_that_airflow_loads(run: Run) -> None:
     resume(run)
 
     def load(session: Session) -> Any:
-        ti = _task(session, run.place())
+        ti = task_at(session, run.place())
         assert ti.dag_run.state == DagRunState.RUNNING
         return DBDagBag().get_dag(ti.dag_version_id, session=session)
 

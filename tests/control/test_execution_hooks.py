@@ -3,118 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import httpx
 import pytest
-from airflow.api_fastapi.auth.tokens import JWTGenerator
-from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
 from airflow_approvals.control import execution_hooks, grants, intake, overrides, rings
 from airflow_approvals.core.ask import ASK_PARAM
-from tests.control.airflow_database import SECRET, Airflow, Run, an_ask
-
-SECRET_KEY = "the-suites-own-secret-" + "x" * 64
-#: The oldest, one between, the newest, and none named (which is the newest).
-VERSIONS = ("2025-04-11", "2025-11-05", "2026-06-30", None)
-NEWEST = "2026-06-30"
-
-
-@pytest.fixture(scope="session")
-def execution_app() -> Any:
-    """The app of an API server, built once: whatever hooks stand, stand in it."""
-    from airflow.api_fastapi.common.dagbag import create_dag_bag
-    from airflow.api_fastapi.execution_api.app import create_task_execution_api_app
-
-    app = create_task_execution_api_app()
-    app.state.dag_bag = create_dag_bag()
-    return app
-
-
-class Worker:
-    """A worker's side: calls with the token of one task instance."""
-
-    def __init__(self, client: TestClient, version: str | None = NEWEST) -> None:
-        self.client = client
-        self.version = version
-
-    def call(self, ti_id: str, method: str, path: str, body: Any = None) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {token_of(ti_id)}"}
-        if self.version is not None:
-            headers["Airflow-API-Version"] = self.version
-        return self.client.request(method, path, headers=headers, json=body)
-
-    def ask(self, run: Run, document: Any) -> httpx.Response:
-        ti_id = run.ti_id()
-        body = {
-            "ti_id": ti_id,
-            "options": ["Approve", "Reject"],
-            "subject": "s",
-            "params": {ASK_PARAM: document},
-        }
-        return self.call(ti_id, "POST", f"/hitlDetails/{ti_id}", body)
-
-    def answer_itself(self, run: Run) -> httpx.Response:
-        ti_id = run.ti_id()
-        body = {"ti_id": ti_id, "chosen_options": ["Approve"], "params_input": {}}
-        return self.call(ti_id, "PATCH", f"/hitlDetails/{ti_id}", body)
-
-    def start(self, run: Run, task_id: str) -> httpx.Response:
-        body = {
-            "state": "running",
-            "hostname": "h",
-            "unixname": "u",
-            "pid": 1,
-            "start_date": run.airflow.now.isoformat(),
-        }
-        ti_id = run.ti_id(task_id)
-        return self.call(ti_id, "PATCH", f"/task-instances/{ti_id}/run", body)
-
-    def succeed(self, run: Run, task_id: str) -> httpx.Response:
-        ti_id = run.ti_id(task_id)
-        body = {"state": "success", "end_date": datetime.now(UTC).isoformat()}
-        return self.call(ti_id, "PATCH", f"/task-instances/{ti_id}/state", body)
-
-    def connection(self, run: Run, task_id: str, conn_id: str = "sink_a") -> httpx.Response:
-        return self.call(run.ti_id(task_id), "GET", f"/connections/{conn_id}")
-
-    def clear(self, run: Run, target: Run) -> httpx.Response:
-        path = f"/dag-runs/{target.dag_id}/{target.run_id}/clear"
-        return self.call(run.ti_id("aside"), "POST", path)
-
-
-def token_of(ti_id: str) -> str:
-    generator = JWTGenerator(secret_key=SECRET_KEY, audience="urn:airflow.apache.org:task", valid_for=600)
-    return generator.generate({"sub": ti_id, "scope": "execution"})
-
-
-@pytest.fixture
-def client(airflow: Airflow, execution_app: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    from airflow.api_fastapi.auth.tokens import JWTValidator
-    from airflow.api_fastapi.execution_api.app import lifespan
-
-    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", SECRET_KEY)
-    validator = JWTValidator(secret_key=SECRET_KEY, audience="urn:airflow.apache.org:task", issuer=None)
-    lifespan.registry.register_value(JWTValidator, validator)
-    with TestClient(execution_app, raise_server_exceptions=False) as client:
-        yield client
-
-
-@pytest.fixture(params=VERSIONS, ids=lambda version: version or "unnamed")
-def worker(client: TestClient, request: pytest.FixtureRequest) -> Worker:
-    return Worker(client, request.param)
-
-
-@pytest.fixture
-def newest(client: TestClient) -> Worker:
-    return Worker(client)
+from tests.control.airflow_scene import SECRET, Airflow, Run, an_ask
+from tests.control.execution_worker import Worker, token_of
 
 
 @pytest.fixture
@@ -365,83 +264,3 @@ def test_whatever_a_gates_task_sends_it_gets_a_4xx_and_no_request(
     assert 400 <= answer.status_code < 500, answer.text
     assert answer.headers["content-type"] == "application/json"
     assert "new" not in [row.state for row in run.intakes()]
-
-
-# -- attaching -----------------------------------------------------------------------------
-
-
-def test_every_hook_stands_and_attaching_again_changes_nothing() -> None:
-    from airflow.api_fastapi.execution_api.routes import execution_api_router
-
-    assert execution_hooks.missing_hooks() == []
-    before = {id(route): len(route.dependencies) for route in execution_api_router.routes}
-    execution_hooks.attach(execution_api_router)
-    assert {id(route): len(route.dependencies) for route in execution_api_router.routes} == before
-
-
-def test_a_hook_that_is_gone_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.api_fastapi.execution_api.routes import execution_api_router
-
-    route = execution_hooks._route(execution_api_router, "GET", "/connections/{connection_id}")
-    without = [d for d in route.dependencies if d.dependency is not execution_hooks.connection_hook]
-    monkeypatch.setattr(route, "dependencies", without)
-    assert execution_hooks.missing_hooks() == ["GET /connections/{connection_id}"]
-
-
-def fresh(code: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a fresh interpreter with a home of its own."""
-    env = {**os.environ, "AIRFLOW_HOME": str(folder), "PYTHONPATH": str(Path.cwd()), **environment}
-    return subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120, check=False
-    )
-
-
-def test_importing_airflow_is_enough_and_loads_no_api(tmp_path: Path) -> None:
-    code = """
-import sys
-import airflow
-import airflow.settings
-assert "airflow_approvals.policy_hooks" in sys.modules, "Airflow loads the entry point"
-heavy = {"airflow.api_fastapi.execution_api.routes", "airflow_approvals.control.execution_hooks"}
-assert not heavy & set(sys.modules), heavy & set(sys.modules)
-import airflow.api_fastapi.execution_api.routes
-from airflow_approvals.control.execution_hooks import missing_hooks
-print("missing:", missing_hooks())
-"""
-    done = fresh(code, tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().endswith("missing: []")
-
-
-BROKEN = """
-import sys
-class Broken:
-    def find_spec(self, name, path=None, target=None):
-        if name == "airflow_approvals.control.execution_hooks" and not BROKEN_OVER:
-            raise SyntaxError("a broken module")
-BROKEN_OVER = []
-sys.meta_path.insert(0, Broken())
-import airflow
-import airflow.settings
-from airflow.api_fastapi.execution_api.app import create_task_execution_api_app
-app = create_task_execution_api_app()
-BROKEN_OVER.append(1)
-from airflow_approvals.control.execution_hooks import missing_hooks
-assert missing_hooks(), "the start-up check must see it"
-from fastapi.testclient import TestClient
-import airflow.api_fastapi.execution_api.security as security
-from airflow.api_fastapi.execution_api.datamodels.token import TIClaims, TIToken
-from uuid import UUID
-token = TIToken(id=UUID(int=0), claims=TIClaims(scope="execution"))
-app.dependency_overrides[security._jwt_bearer] = lambda: token
-with TestClient(app, raise_server_exceptions=False) as client:
-    answer = client.get("/connections/sink_a")
-print(answer.status_code, answer.headers["content-type"], answer.json()["detail"]["reason"])
-"""
-
-
-def test_a_broken_hook_module_breaks_no_import_and_opens_no_route(tmp_path: Path) -> None:
-    done = fresh(BROKEN, tmp_path, AIRFLOW__API_AUTH__JWT_SECRET=SECRET_KEY)
-    assert done.returncode == 0, done.stderr
-    assert "hooks are not attached" in done.stderr
-    assert done.stdout.strip().endswith("403 application/json approvals_missing")

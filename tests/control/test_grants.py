@@ -13,11 +13,12 @@ from airflow.sdk import DAG
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, dag_graph, grants, rings, signing_key
-from airflow_approvals.core.models import GrantState, Refusal
+from airflow_approvals.control import dag_graph, grants, signing_key
+from airflow_approvals.core.models import GrantState
 from airflow_approvals.errors import ContractError
 from airflow_approvals.store.tables import GrantRow
-from tests.control.airflow_database import BOB, POLICY, Airflow, Run, _task, an_ask, write_dag
+from tests.control.airflow_database import write_dag
+from tests.control.airflow_scene import POLICY, Airflow, Run, an_ask, open_sink, start, task_at, use
 
 
 @pytest.fixture
@@ -29,38 +30,12 @@ def run(airflow: Airflow) -> Run:
     return run
 
 
-def start(run: Run, task_id: str = "use", *, after: timedelta = timedelta(0)) -> Refusal | None:
-    """Queue the task as its next try and let it ask to start."""
-    run.change(task_id, state="queued", try_number=run.task(task_id).try_number + 1)
-    ti_id, now = run.ti_id(task_id), run.airflow.now + after
-    refusal = run.airflow.do(lambda s: rings.check_start(s, ti_id, now=now))
-    if refusal is None:
-        run.change(task_id, state="running", start_date=now)
-    return refusal
-
-
-def open_sink(
-    run: Run, task_id: str = "use", *, conn_id: str = "sink_a", after: timedelta = timedelta(0)
-) -> Refusal | None:
-    """Let a running task ask for a protected connection."""
-    ti_id, now = run.ti_id(task_id), run.airflow.now + after
-    parts = airflow_seams.connection_parts(conn_id)
-    return run.airflow.do(
-        lambda s: rings.check_connection(s, ti_id, conn_id, now=now, lookup=lambda _: parts)
-    )
-
-
-def use(run: Run, task_id: str = "use") -> None:
-    assert start(run, task_id) is None
-    assert open_sink(run, task_id) is None
-
-
 def refreshed(run: Run, *, after: timedelta = timedelta(0)) -> str:
     """The grant's state, once the server has looked."""
 
     def work(session: Session) -> str:
         row = session.get_one(GrantRow, run.grant().id)
-        ti = _task(session, run.place("use"))
+        ti = task_at(session, run.place("use"))
         grants.refresh(session, row, dag_graph.load_dag(session, ti), ti, now=run.airflow.now + after)
         return row.state
 
@@ -97,11 +72,18 @@ def test_every_hand_out_is_counted(run: Run) -> None:
     assert [entry["details"]["hand_out"] for entry in handed] == [1, 2]
 
 
-def test_what_follows_a_spent_or_expired_grant_may_still_start(run: Run) -> None:
+def test_what_follows_a_spent_grant_may_still_start(run: Run) -> None:
     use(run)
     run.finish("use")
     assert refreshed(run) == "spent"
     assert start(run, "between") is None
+
+
+def test_what_follows_an_expired_grant_may_still_start_and_gets_no_credential(run: Run) -> None:
+    late = run.grant().not_after - run.airflow.now
+    assert start(run, after=late) is None
+    assert run.grant().state == "expired"
+    assert open_sink(run, after=late) is not None
 
 
 def test_the_claims_are_signed_as_they_are_stored(run: Run) -> None:
@@ -115,133 +97,6 @@ def test_the_claims_are_signed_as_they_are_stored(run: Run) -> None:
     payload = base64.urlsafe_b64encode(forged).rstrip(b"=").decode()
     with pytest.raises(ContractError):
         key.verify(f"{header}.{payload}.{signature}")
-
-
-# -- the start ring ------------------------------------------------------------------------
-
-
-def test_without_a_grant_nothing_behind_the_gate_starts(airflow: Airflow) -> None:
-    run = airflow.a_run()
-    run.change("gate", state="success")
-    refusal = start(run)
-    assert refusal is not None
-    assert (refusal.code, refusal.status) == ("gate_shut", 409)
-    assert run.task("use").state == "failed"
-    assert "holds no approval" in airflow.look(lambda s: _task(s, run.place("use")).note)
-    assert airflow.kinds(run) == ["start_refused"]
-
-
-def test_a_start_that_is_sent_again_for_a_running_task_is_let_through(airflow: Airflow) -> None:
-    run = airflow.a_run()
-    run.change("use", state="running", try_number=1)
-    ti_id = run.ti_id("use")
-    assert airflow.do(lambda s: rings.check_start(s, ti_id, now=airflow.now)) is None
-    assert run.task("use").state == "running"
-
-
-def test_what_stands_beside_the_gate_is_not_judged(airflow: Airflow) -> None:
-    run = airflow.a_run()
-    run.change("aside", state="queued")
-    run.change("use", state="queued")
-    assert not airflow.look(lambda s: rings.is_behind_a_gate(s, run.ti_id("aside")))
-    assert airflow.look(lambda s: rings.is_behind_a_gate(s, run.ti_id("use")))
-
-
-def test_each_gate_in_a_row_needs_its_own_approval(airflow: Airflow) -> None:
-    run = airflow.a_run("in_a_row")
-    run.approve()
-    run.finish("gate")
-    run.change("second", state="success")
-    refusal = start(run)
-    assert refusal is not None
-    assert "gate second" in refusal.sentence
-
-
-def test_the_resume_of_a_later_gate_does_not_pass_for_a_clear(airflow: Airflow) -> None:
-    run = airflow.a_run("in_a_row")
-    run.approve()
-    run.finish("gate")
-    second = run.ask(task_id="second")
-    run.vote(second, BOB)
-    run.finish("second")
-    use(run)
-
-
-# -- the credential ring -------------------------------------------------------------------
-
-
-def test_a_running_task_behind_no_gate_is_refused_with_the_reason(airflow: Airflow) -> None:
-    run = airflow.a_run()
-    run.start("aside")
-    refusal = open_sink(run, "aside")
-    assert refusal is not None
-    assert (refusal.code, refusal.status) == ("no_grant", 403)
-    assert "stands behind no gate" in refusal.sentence
-    note = airflow.look(lambda s: _task(s, run.place("aside")).note)
-    assert note == refusal.sentence
-    assert airflow.kinds(run) == ["credential_refused"]
-
-
-def test_a_task_that_does_not_run_is_refused(run: Run) -> None:
-    run.change("use", state="queued")
-    refusal = open_sink(run)
-    assert refusal is not None
-    assert refusal.code == "no_task"
-
-
-def test_the_gate_itself_gets_no_credential(run: Run) -> None:
-    run.change("gate", state="running")
-    assert open_sink(run, "gate") is not None
-
-
-def test_a_second_task_gets_nothing_from_a_bound_grant(run: Run) -> None:
-    use(run)
-    assert start(run, "between") is None
-    refusal = open_sink(run, "between")
-    assert refusal is not None
-    assert "bound to another task" in refusal.sentence
-    assert run.grant().state == "bound"
-
-
-def test_a_grant_of_another_run_opens_nothing(run: Run) -> None:
-    other = run.airflow.a_run()
-    other.change("gate", state="success")
-    other.start("use")
-    assert open_sink(other) is not None
-    assert run.grant().state == "live"
-
-
-def test_a_grant_opens_the_connection_of_its_own_sink_only(run: Run) -> None:
-    run.airflow.conf("protected_connections", "sink_a,sink_b")
-    run.airflow.add_connection("sink_b")
-    assert run.airflow.look(lambda s: rings.is_protected(s, "sink_b"))
-    assert start(run) is None
-    refusal = open_sink(run, conn_id="sink_b")
-    assert refusal is not None
-    assert "no gate of this run holds an approval for it" in refusal.sentence
-
-
-def test_protection_comes_from_the_configuration_and_from_the_policy(bare_airflow: Airflow) -> None:
-    def protected(conn_id: str) -> bool:
-        return bare_airflow.look(lambda s: rings.is_protected(s, conn_id))
-
-    assert protected("sink_a"), "listed in [approvals]"
-    bare_airflow.conf("protected_connections", "")
-    assert not protected("sink_a")
-    bare_airflow.activate()
-    assert protected("sink_a"), "a sink of the active policy"
-    assert not protected("anything_else")
-
-
-@pytest.mark.parametrize("spelling", ["SINK_A", "Sink_a"])
-def test_another_spelling_that_the_environment_would_answer_is_as_protected(
-    run: Run, spelling: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_SINK_A", "generic://sink.invalid")
-    assert airflow_seams.connection_parts(spelling) is not None, "the environment knows it by that name"
-    assert run.airflow.look(lambda s: rings.is_protected(s, spelling))
-    assert start(run) is None
-    assert open_sink(run, conn_id=spelling) is not None
 
 
 # -- ends ----------------------------------------------------------------------------------
@@ -341,7 +196,7 @@ def change_code(run: Run) -> None:
 
         write_dag(session, dag)
         newest = DagVersion.get_latest_version("gated", session=session)
-        _task(session, run.place("use")).dag_version_id = newest.id
+        task_at(session, run.place("use")).dag_version_id = newest.id
 
     run.airflow.do(work)
 

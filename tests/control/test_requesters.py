@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from airflow_approvals.control.requesters import Requesters, requesters_of
 from airflow_approvals.core.models import Person
 from airflow_approvals.store.tables import ActorRow
-from tests.control.airflow_database import CAROL, DAVE, Airflow, Run
+from tests.control.airflow_scene import CAROL, DAVE, Airflow, Run
 
 
 def of(run: Run) -> Requesters:
