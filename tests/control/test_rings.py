@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from airflow_approvals.control import airflow_seams, rings
+from airflow_approvals.store.session import control_session
 from tests.control.airflow_scene import BOB, Airflow, Run, open_sink, start, task_at, use
 
 
@@ -36,6 +39,28 @@ def test_a_start_that_is_sent_again_for_a_running_task_is_let_through(airflow: A
     run.change("use", state="running", try_number=1)
     ti_id = run.ti_id("use")
     assert airflow.do(lambda s: rings.check_start(s, ti_id, now=airflow.now)) is None
+    assert run.task("use").state == "running"
+
+
+def test_a_start_that_another_server_let_through_meanwhile_is_not_failed(postgres_airflow: Airflow) -> None:
+    """A start is judged by the state under the lock, not by the one that was read before it."""
+    run = postgres_airflow.a_run()
+    run.change("use", state="queued", try_number=1)
+    ti_id, answers = run.ti_id("use"), []
+
+    def judge() -> None:
+        answers.append(postgres_airflow.do(lambda s: rings.check_start(s, ti_id, now=postgres_airflow.now)))
+
+    with control_session() as session:
+        locked = airflow_seams.lock_task(session, run.place("use"))
+        assert locked is not None
+        thread = threading.Thread(target=judge)
+        thread.start()
+        thread.join(0.4)
+        assert answers == [], "it waits for the lock"
+        locked.state = "running"
+    thread.join(10)
+    assert answers == [None]
     assert run.task("use").state == "running"
 
 
