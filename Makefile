@@ -4,9 +4,9 @@ PYTHON ?= $(shell for python in python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
-# "loadgroup" keeps the suites that share one Airflow on one worker.
+# tests/conftest.py keeps the suites that share one Airflow on one worker.
 PYTEST := $(BIN)/python -m pytest
-PARALLEL := -n 2 --dist loadgroup
+PARALLEL := -n 2
 
 .PHONY: demo demo-up demo-down test lint bench soak
 .DELETE_ON_ERROR:

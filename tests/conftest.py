@@ -28,6 +28,35 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
 
+#: Folders and files whose tests share one expensive thing, an Airflow mostly: all of them on one worker.
+_TOGETHER = {
+    "tests/flows/test_concurrency.py": "pair",
+    "tests/flows/test_resume.py": "pair",
+    "tests/flows/": "flows",
+    "tests/detection/": "model",
+    "tests/data/": "model",
+    "tests/operators/": "model",
+    "tests/packaging/": "packaging",
+    "tests/store/": "databases",
+    "tests/control/": "metadata",
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep what shares a fixture together; the scheduler starts the largest groups first."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            for start, group in _TOGETHER.items():
+                if nodeid.startswith(start):
+                    return group
+            return nodeid.split("::", maxsplit=1)[0]
+
+    return Together(config, log)
+
+
 @dataclass(frozen=True)
 class Database:
     """A database of one test. ``name`` is ``sqlite`` or ``postgresql``."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from airflow_approvals.control.signing import generate_key_file
@@ -43,13 +47,34 @@ def deploy(
             **(_slack_options(home, slack) if slack else {}),
         },
     )
-    deployment.migrate()
-    deployment.airflow(
-        "connections", "add", "sink_a", "--conn-type", "generic", "--conn-host", "sink.invalid",
-        "--conn-password", "hunter2-sink-password",
-    )  # fmt: skip
-    deployment.airflow("approvals", "policy", "activate")
+    _prepare(deployment)
     return deployment
+
+
+def _prepare(deployment: AirflowDeployment) -> None:
+    """Run the set-up commands in one process: importing Airflow is most of what each costs."""
+    connection = ["sink_a", "--conn-type", "generic", "--conn-host", "sink.invalid"]
+    commands = [
+        ["db", "migrate"],
+        ["connections", "add", *connection, "--conn-password", "hunter2-sink-password"],
+        ["approvals", "policy", "activate"],
+    ]
+    script = (
+        "import sys, json\n"
+        "from airflow.cli.cli_parser import get_parser\n"
+        "for command in json.loads(sys.argv[1]):\n"
+        "    parsed = get_parser().parse_args(command)\n"
+        "    parsed.func(parsed)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, json.dumps(commands)],
+        env=dict(deployment.environment),
+        cwd=deployment.home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _identities(slack: SlackEmulator) -> str:
@@ -81,6 +106,21 @@ def gated(tmp_path_factory: pytest.TempPathFactory, slack: SlackEmulator) -> Ite
     """The shared deployment, started."""
     home = tmp_path_factory.mktemp("flows")
     deployment = deploy(home, slack=slack)
+    deployment.start()
+    try:
+        deployment.wait_healthy()
+        yield Gated(deployment, home)
+    finally:
+        pids = deployment.processes().values()
+        deployment.stop()
+    assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory, postgres_url: str) -> Iterator[Gated]:
+    """A deployment on PostgreSQL with two API server processes."""
+    home = tmp_path_factory.mktemp("pair")
+    deployment = deploy(home, database=postgres_url, api_servers=2)
     deployment.start()
     try:
         deployment.wait_healthy()

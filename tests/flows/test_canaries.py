@@ -14,7 +14,7 @@ from tests.detection import canaries
 from tests.flows.gated import Gated
 from tests.live.slack_emulator import SlackEmulator
 
-pytestmark = pytest.mark.xdist_group("flows")
+pytestmark = pytest.mark.live
 VALUES = {name: value for name, (_, value) in canaries.ALL.items()}
 
 

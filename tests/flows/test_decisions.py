@@ -6,7 +6,7 @@ import pytest
 
 from tests.flows.gated import Gated
 
-pytestmark = pytest.mark.xdist_group("flows")
+pytestmark = pytest.mark.live
 
 
 def test_another_persons_approval_opens_the_gate(gated: Gated) -> None:

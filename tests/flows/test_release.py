@@ -9,7 +9,7 @@ import pytest
 from airflow_approvals.core.digest import sha256_digest
 from tests.flows.gated import Gated
 
-pytestmark = pytest.mark.xdist_group("flows")
+pytestmark = pytest.mark.live
 
 
 def copy_of(gated: Gated, run_id: str) -> Path:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.flows.gated import Gated
 
-pytestmark = pytest.mark.xdist_group("flows")
+pytestmark = pytest.mark.live
 REQUESTS = "/approvals/api/v1/requests"
 HEADER = {"X-Approvals-Request": "1"}
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.flows.gated import Gated
 
-pytestmark = pytest.mark.xdist_group("flows")
+pytestmark = pytest.mark.live
 
 
 def patch_task(gated: Gated, dag_id: str, run_id: str, body: dict, path: str = "/gate") -> httpx.Response:
@@ -152,6 +152,7 @@ def test_a_task_without_a_gate_never_gets_the_credential(gated: Gated) -> None:
 
 def test_a_changed_connection_voids_the_approval(gated: Gated) -> None:
     run_id = gated.ask("plain")
+    request_id = gated.request(run_id)["id"]
     admin = gated.as_user("alice")
     changed = admin.patch(
         "/api/v2/connections/sink_a",
@@ -160,7 +161,7 @@ def test_a_changed_connection_voids_the_approval(gated: Gated) -> None:
     )
     assert changed.status_code == 200, changed.text
     try:
-        gated.vote(gated.request(run_id)["id"], "bob")
+        gated.vote(request_id, "bob")
         assert gated.finish("plain", run_id) == "failed"
         assert gated.uses(run_id) == []
         assert "fingerprint" in gated.request(run_id)["grant"]["ended_because"]

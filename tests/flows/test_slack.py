@@ -9,7 +9,7 @@ from tests.flows.gated import Gated
 from tests.live.slack_clicks import Answer, click
 from tests.live.slack_emulator import SlackEmulator
 
-pytestmark = pytest.mark.xdist_group("flows")
+pytestmark = pytest.mark.live
 
 
 def press(gated: Gated, slack: SlackEmulator, request_id: str, user: str, action: str) -> Answer:

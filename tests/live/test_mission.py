@@ -22,7 +22,7 @@ import psutil
 import pytest
 from demo_world import PROJECT, World
 
-pytestmark = [pytest.mark.live, pytest.mark.xdist_group("mission")]
+pytestmark = pytest.mark.live
 
 
 @pytest.fixture(scope="module")
