@@ -265,9 +265,9 @@ def backfiller(session: Session, dag_id: str, run_id: str) -> str | None:
     )
 
 
-def queued_at(session: Session, dag_id: str, run_id: str) -> datetime | None:
-    """Return when the run was queued; a clear queues it again."""
-    return session.scalar(select(DagRun.queued_at).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+def run_after(session: Session, dag_id: str, run_id: str) -> datetime | None:
+    """Return the earliest moment the run could start; unlike the time it was queued, a clear keeps it."""
+    return session.scalar(select(DagRun.run_after).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
 
 
 def logged_clearers(session: Session, dag_id: str, run_id: str) -> set[str]:

@@ -261,6 +261,21 @@ def end_for_new_try(session: Session, ti: TaskInstance, *, now: datetime) -> Non
         end(session, grant, GrantState.KILLED, "the gate was cleared", now=now)
 
 
+def end_for_delete(session: Session, place: Place, *, now: datetime) -> None:
+    """Kill the usable grants of a run whose gate, or a task behind it, was deleted."""
+    found = (
+        select(GrantRow)
+        .where(GrantRow.dag_id == place.dag_id, GrantRow.run_id == place.run_id, GrantRow.state.in_(USABLE))
+        .order_by(GrantRow.issued_at)
+        .with_for_update()
+    )
+    for grant in list(session.scalars(found)):
+        watched = {task for task, _, _ in json.loads(grant.path_tries)} | {grant.task_id}
+        if not place.task_id or place.task_id in watched:
+            because = f"task {place.task_id} was deleted" if place.task_id else "the run was deleted"
+            end(session, grant, GrantState.KILLED, because, now=now)
+
+
 def _cleared(
     session: Session, grant: GrantRow, binding: BindingRow | None, dag: Any, ti: TaskInstance | None
 ) -> str | None:

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, dag_graph, settlement
+from airflow_approvals.control import airflow_seams, dag_graph, grants, settlement
 from airflow_approvals.control.airflow_seams import lock_gate
 from airflow_approvals.core.models import Channel, Person, Place, RequestState
 from airflow_approvals.store import ledger
@@ -125,12 +125,14 @@ def _is_true(value: object) -> bool:
 def _places(override: Override, document: Mapping[str, Any], answer: Any) -> Iterator[Place]:
     """Yield every task that the call names, and every one that Airflow says it touched."""
     run = override.run_id or document.get("dag_run_id") or document.get("run_id")
+    entities = list(_entities(document))
     if isinstance(run, str) and run != "~":
-        yield Place(override.dag_id, run, override.task_id or "", override.map_index)
+        if override.task_id or not entities:
+            yield Place(override.dag_id, run, override.task_id or "", override.map_index)
         for task in _listed(document, "task_ids"):
             name, index = task if isinstance(task, list) and len(task) == 2 else (task, -1)
             yield Place(override.dag_id, run, str(name), _or_whole(index))
-    for entity in (*_listed(document, "dag_runs"), *_entities(document)):
+    for entity in (*_listed(document, "dag_runs"), *entities):
         yield from _named(override, entity)
     for touched in (*_listed(answer, "task_instances"), *_listed(answer, "dag_runs")):
         yield from _named(override, touched)
@@ -173,6 +175,10 @@ def _record(
 ) -> None:
     now = datetime.now(UTC)
     state = document.get("new_state") or document.get("state") or ""
+    deletes = any(
+        isinstance(a, Mapping) and a.get("action") == "delete" for a in _listed(document, "actions")
+    )
+    act = "delete" if deletes else override.act
     for place in places:
         if not is_gated(session, place):
             continue
@@ -184,11 +190,14 @@ def _record(
                 map_index=place.map_index,
                 person_id=person.id,
                 person_name=person.name,
-                act=override.act,
+                act=act,
                 at=now,
             )
         )
-        details = {"act": override.act, "state": str(state), "name": person.name}
+        if act == "delete":
+            # A deleted task starts again as if it had never run, so the grant has to end here.
+            grants.end_for_delete(session, place, now=now)
+        details = {"act": act, "state": str(state), "name": person.name}
         ledger.append(
             session, "run_overridden", at=now, actor=person.id, channel=channel, place=place, details=details
         )

@@ -80,7 +80,7 @@ def _actors(session: Session, place: Place) -> list[ActorRow]:
     """Return the acts on the run, and later ones whose runs could not be told."""
     of_dag = select(ActorRow).where(ActorRow.dag_id == place.dag_id)
     acts = list(session.scalars(of_dag.where(ActorRow.run_id == place.run_id)))
-    since = airflow_seams.queued_at(session, place.dag_id, place.run_id)
+    since = airflow_seams.run_after(session, place.dag_id, place.run_id)
     if since is not None:
         acts += session.scalars(of_dag.where(ActorRow.run_id == "", ActorRow.at >= since))
     return acts

@@ -43,16 +43,17 @@ def test_the_triggering_user_is_what_airflow_recorded(airflow: Airflow) -> None:
     assert (user_of(by_alice), user_of(by_nobody)) == ("alice", None)
 
 
-def test_a_clear_queues_the_run_again(run: Run) -> None:
-    def queued() -> Any:
-        return run.airflow.look(lambda s: airflow_seams.queued_at(s, run.dag_id, run.run_id))
+def test_a_clear_does_not_move_the_moment_a_run_could_start(run: Run) -> None:
+    def moment() -> Any:
+        return run.airflow.look(lambda s: airflow_seams.run_after(s, run.dag_id, run.run_id))
 
-    assert queued() is None, "these runs are made running"
+    before = moment()
+    assert before is not None
     run.start("use")
     run.finish("use")
     run.clear("use")
-    assert queued() >= run.airflow.now
-    assert run.airflow.look(lambda s: airflow_seams.queued_at(s, run.dag_id, "nowhere")) is None
+    assert moment() == before
+    assert run.airflow.look(lambda s: airflow_seams.run_after(s, run.dag_id, "nowhere")) is None
 
 
 def test_a_run_that_no_backfill_made_has_no_backfiller(run: Run) -> None:

@@ -13,12 +13,12 @@ from airflow.sdk import DAG
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import dag_graph, grants, signing_key
-from airflow_approvals.core.models import GrantState
+from airflow_approvals.control import dag_graph, grants, overrides, signing_key
+from airflow_approvals.core.models import Channel, GrantState
 from airflow_approvals.errors import ContractError
 from airflow_approvals.store.tables import GrantRow
 from tests.control.airflow_database import write_dag
-from tests.control.airflow_scene import POLICY, Airflow, Run, an_ask, open_sink, start, task_at, use
+from tests.control.airflow_scene import CAROL, POLICY, Airflow, Run, an_ask, open_sink, start, task_at, use
 
 
 @pytest.fixture
@@ -271,3 +271,22 @@ def test_reference_tells_the_release_where_the_grant_is_good_for(run: Run) -> No
     assert (reference["sink"], reference["connection"]) == ("sink-a", "sink_a")
     assert reference["uri_prefix"] == "file:///srv/sink"
     assert reference["not_after"] == int(run.grant().not_after.timestamp())
+
+
+@pytest.mark.parametrize("task_id", ["gate", "between", "use"])
+def test_a_delete_on_the_way_kills_the_grant(run: Run, task_id: str) -> None:
+    overrides.keep(
+        overrides.Override("delete", run.dag_id, run.run_id, task_id, -1), CAROL, Channel.UI, None, None
+    )
+    grant = run.grant()
+    assert grant is not None
+    assert (grant.state, grant.ended_because) == ("killed", f"task {task_id} was deleted")
+
+
+def test_a_delete_beside_the_way_changes_nothing(run: Run) -> None:
+    bulk = {"actions": [{"action": "delete", "entities": [{"task_id": "aside", "map_index": -1}]}]}
+    overrides.keep(overrides.Override("mark", run.dag_id, run.run_id, None, -1), CAROL, Channel.UI, bulk, {})
+    grant = run.grant()
+    assert grant is not None
+    assert grant.state == "live"
+    assert [e["details"]["act"] for e in run.airflow.entries(kind="run_overridden")] == ["delete"]

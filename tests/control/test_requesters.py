@@ -60,10 +60,10 @@ def test_whoever_shaped_the_run_is_in_the_set_by_id_and_by_name(airflow: Airflow
 def test_an_act_whose_runs_could_not_be_told_counts_for_runs_it_may_have_shaped(airflow: Airflow) -> None:
     run, elsewhere = airflow.a_run(), airflow.a_run("ungated")
     shape(run, CAROL, "clear", task_id="", run_id="")
-    airflow.do(lambda s: setattr(_run_row(s, run), "queued_at", airflow.now - timedelta(seconds=1)))
+    airflow.do(lambda s: setattr(_run_row(s, run), "run_after", airflow.now - timedelta(seconds=1)))
     assert of(run).names == {"alice", "carol"}
-    airflow.do(lambda s: setattr(_run_row(s, run), "queued_at", airflow.now + timedelta(seconds=1)))
-    assert of(run).names == {"alice"}, "it was queued after that act"
+    airflow.do(lambda s: setattr(_run_row(s, run), "run_after", airflow.now + timedelta(seconds=1)))
+    assert of(run).names == {"alice"}, "it came after that act"
     assert of(elsewhere).names == {"alice"}
 
 
