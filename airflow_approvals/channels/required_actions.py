@@ -25,7 +25,7 @@ def subject(facts: RequestFacts) -> str:
 
 def body(facts: RequestFacts) -> str:
     """Return the facts as Markdown, author's words last."""
-    return "\n".join([*_facts(facts), "", *_counts(facts), "", *_people(facts), "", *_author(facts)])
+    return "\n".join([*_facts(facts), "", *_votes(facts), "", *_counts(facts), "", *_author(facts)])
 
 
 def _facts(facts: RequestFacts) -> Iterator[str]:
@@ -33,12 +33,16 @@ def _facts(facts: RequestFacts) -> Iterator[str]:
     yield "| | |"
     yield "|---|---|"
     yield _row("Action", facts.action)
+    asked = ", ".join(facts.requesters) or "nobody can be named: two people have to agree"
+    yield _row("Asked for by", f"{asked} (may not decide)")
+    yield _row("May decide", ", ".join(facts.who_may_decide) or "nobody")
+    yield _row("Needed", ", ".join(facts.seats) or "nobody's vote")
     yield _row("Destination", f"{facts.sink} ({facts.destination})")
     yield _row("Label", f"{facts.label}")
-    yield _row("Data", f"{facts.object_count} objects, {facts.rows} rows, {facts.size} bytes")
+    yield _row("Data", f"objects: {facts.object_count}, rows: {facts.rows}, bytes: {facts.size}")
     yield _row("Digest", facts.manifest_digest)
     yield _row("Still found after masking", residual(facts))
-    yield _row("Scanned", f"{scanned} of {total} cells; {facts.not_scanned} objects not scanned")
+    yield _row("Scanned", f"{scanned} of {total} cells; objects not scanned: {facts.not_scanned}")
     yield _row("Rule", ", ".join(facts.rules) or "none")
     yield _row("Expires", f"{facts.expires_at:%Y-%m-%d %H:%M} UTC")
     yield _row("Request", facts.request_id)
@@ -58,11 +62,7 @@ def _counts(facts: RequestFacts) -> Iterator[str]:
         yield f"| and {len(facts.counts) - _MAX_ROWS} more | | |"
 
 
-def _people(facts: RequestFacts) -> Iterator[str]:
-    asked = ", ".join(facts.requesters) or "nobody can be named: two people have to agree"
-    yield f"**Asked for by** {escape(asked)} (may not decide)  "
-    yield f"**May decide** {escape(', '.join(facts.who_may_decide) or 'nobody')}  "
-    yield f"**Seats** {escape(', '.join(facts.seats) or 'none')}"
+def _votes(facts: RequestFacts) -> Iterator[str]:
     for name, verdict, channel, at in facts.votes:
         yield f"* {escape(name)}: {verdict} by {channel}, {at:%Y-%m-%d %H:%M} UTC"
 
