@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from anyio import to_thread
@@ -23,9 +24,11 @@ from airflow_approvals.control.overrides import parse_index
 from airflow_approvals.core.gate import APPROVE_OPTION, REJECT_OPTION
 from airflow_approvals.core.models import Channel, Place, Refusal, Verdict
 from airflow_approvals.errors import ApprovalsError
-from airflow_approvals.store.session import run_read
+from airflow_approvals.store.session import run_read, run_transaction
 
 MAX_BODY_BYTES = 64 * 1024
+#: How the note begins that tells why an answer on Airflow's page was refused.
+NOTE = "Answer refused,"
 _PATH = re.compile(
     r"/api/v2/dags/(?P<dag>[^/]+)/dagRuns/(?P<run>[^/]+)"
     r"/taskInstances/(?P<task>[^/]+)/(?P<index>[^/]+)/hitlDetails/?$"
@@ -59,7 +62,9 @@ async def answer(request: Request, place: Place) -> JSONResponse:
     except ApprovalsError as error:
         return JSONResponse({"detail": str(error)}, 409)
     if isinstance(outcome, Refusal):
-        # The native page hides the text of a 403, so what people must read is a 409.
+        await to_thread.run_sync(partial(_leave_note, place, caller, outcome))
+        # The native page drops a 403 without a word; of a 409 it shows the name of the status, and
+        # the reason stands in the gate's note above.
         status = 409 if outcome.status == 403 else outcome.status
         return JSONResponse({"detail": outcome.sentence}, status)
     return JSONResponse(_response(caller, verdict))
@@ -108,6 +113,11 @@ def _decide(place: Place, caller: Caller, verdict: Verdict) -> Decided | Refusal
             "not_registered", "The request is still being registered; answer again in a moment.", 409
         )
     return decide(request_id, person=caller.person, verdict=verdict, reason="", channel=caller.channel)
+
+
+def _leave_note(place: Place, caller: Caller, refusal: Refusal) -> None:
+    text = f"{NOTE} {caller.person.name}: {refusal.sentence}"
+    run_transaction(lambda session: airflow_seams.leave_note(session, place, text, over=NOTE))
 
 
 def _response(caller: Caller, verdict: Verdict) -> dict[str, Any]:

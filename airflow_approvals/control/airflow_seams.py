@@ -177,6 +177,16 @@ def explain(session: Session, ti: TaskInstance, why: str) -> None:
     )
 
 
+def leave_note(session: Session, place: Place, text: str, *, over: str) -> None:
+    """Leave a note on a task, unless people's own words stand there.
+
+    :param over: how a note begins that may be replaced.
+    """
+    ti = lock_task(session, place)
+    if ti is not None and (not ti.note or ti.note.startswith(over)):
+        ti.note = text[:1000]
+
+
 def was_seen_through(session: Session, place: Place, first_try: int) -> bool:
     """Whether a try of this task, ``first_try`` or later, ended in success or was skipped."""
     live = task_instance_at(session, place)

@@ -34,7 +34,10 @@ def test_the_requester_is_refused_on_every_channel(gated: Gated) -> None:
     assert (refused.status_code, refused.json()["code"]) == (403, "self_approval")
     native = gated.answer("plain", run_id, "bob")
     assert native.status_code == 409
-    assert "detail" in native.json()
+    assert native.json()["detail"] == refused.json()["detail"]
+    noted = gated.airflow.task("plain", run_id, "gate")
+    assert noted is not None
+    assert noted["note"] == f"Answer refused, bob: {refused.json()['detail']}"
     assert gated.state("plain", run_id, "gate") == "awaiting_input"
     assert len(gated.entries(kind="vote_refused", request=request["id"], code="self_approval")) == 2
     assert gated.vote(request["id"], "carol").status_code == 200
