@@ -15,7 +15,15 @@ from airflow_approvals.store.tables import BindingRow, GrantRow, RequestRow
 def stray_requests(session: Session) -> list[str]:
     """Return pending requests whose gate has gone, moved on or stopped waiting."""
     rows = session.execute(
-        select(RequestRow.id, RequestRow.ti_id, RequestRow.try_number, TaskInstance)
+        # Columns, not the entity: its eager inner joins would drop the requests without a task.
+        select(
+            RequestRow.id,
+            RequestRow.ti_id,
+            RequestRow.try_number,
+            TaskInstance.id.label("now_id"),
+            TaskInstance.try_number.label("now_try"),
+            TaskInstance.state,
+        )
         .outerjoin(
             TaskInstance,
             and_(
@@ -28,10 +36,10 @@ def stray_requests(session: Session) -> list[str]:
         .where(RequestRow.state == RequestState.PENDING)
     )
     return [
-        request_id
-        for request_id, ti_id, try_number, ti in rows
-        if ti is None
-        or (str(ti.id), ti.try_number, ti.state) != (ti_id, try_number, TaskInstanceState.AWAITING_INPUT)
+        row.id
+        for row in rows
+        if (str(row.now_id), row.now_try, row.state)
+        != (row.ti_id, row.try_number, TaskInstanceState.AWAITING_INPUT)
     ]
 
 

@@ -1,0 +1,96 @@
+"""What a dispatcher round does, and what it leaves alone, on a real metadata database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from airflow._shared.observability.metrics import stats
+from pytest_mock import MockerFixture
+
+from airflow_approvals.control import dispatcher, health, metrics, registration
+from airflow_approvals.store.tables import GrantRow, RequestRow
+from tests.control.airflow_scene import Airflow, an_ask, use
+
+
+def past(airflow: Airflow, row: type[RequestRow] | type[GrantRow], row_id: str, column: str) -> None:
+    moment = datetime.now(UTC) - timedelta(seconds=1)
+    airflow.do(lambda s: setattr(s.get_one(row, row_id), column, moment))
+
+
+def test_a_round_registers_what_has_parked_and_leaves_what_has_not(airflow: Airflow) -> None:
+    parked, starting = airflow.a_run(), airflow.a_run()
+    parked.park()
+    starting.start()
+    starting.send(an_ask())
+    assert dispatcher.run_round() == 1
+    assert airflow.kinds(parked) == ["request_registered"]
+    assert dispatcher.run_round() == 0, "nothing is new or due any more"
+
+
+def test_a_round_expires_what_is_due(airflow: Airflow) -> None:
+    run = airflow.a_run()
+    request = run.ask()
+    assert dispatcher.run_round() == 0
+    past(airflow, RequestRow, request.id, "expires_at")
+    assert dispatcher.run_round() == 1
+    assert run.request(request.id).state == "expired"
+    assert run.task().state == "scheduled"
+
+
+def test_a_round_sees_a_release_through_and_a_grant_run_out(airflow: Airflow) -> None:
+    released, late = airflow.a_run(), airflow.a_run()
+    released.approve()
+    released.finish("gate")
+    use(released)
+    released.finish("use")
+    grant = late.approve()
+    past(airflow, GrantRow, grant.id, "not_after")
+    assert dispatcher.run_round() == 2
+    ends = [run.grant().state for run in (released, late)]
+    assert ends == ["spent", "expired"]
+
+
+@pytest.mark.parametrize("gone", ["delete", "clear"])
+def test_a_round_finds_requests_whose_gate_has_gone(airflow: Airflow, gone: str) -> None:
+    run = airflow.a_run()
+    request = run.ask()
+    run.delete() if gone == "delete" else run.clear("gate")
+    assert dispatcher.run_round() == 0
+    assert dispatcher.run_round(strays=True) == 1
+    assert run.request(request.id).state == "withdrawn"
+
+
+def test_what_cannot_be_registered_holds_up_no_other(airflow: Airflow, mocker: MockerFixture) -> None:
+    broken, sound = airflow.a_run(), airflow.a_run()
+    broken_id = broken.park()
+    sound.park()
+    register = registration.register_now
+    mocker.patch.object(
+        registration,
+        "register_now",
+        lambda intake_id: 1 / 0 if intake_id == broken_id else register(intake_id),
+    )
+    assert dispatcher.run_round() == 1
+    assert [row.state for row in broken.intakes()] == ["failed"]
+    assert airflow.kinds(broken) == ["intake_invalid"]
+    assert airflow.kinds(sound) == ["request_registered"]
+
+
+def test_health_names_what_needs_a_person(bare_airflow: Airflow) -> None:
+    problems = " ".join(health.report()["problems"])
+    assert "No dispatcher is running" in problems
+    assert "signing_key_file is not set" in problems
+    assert "No policy is active" in problems
+
+
+def test_every_figure_of_health_is_a_gauge(airflow: Airflow, mocker: MockerFixture) -> None:
+    gauge, timing = mocker.patch.object(stats, "gauge"), mocker.patch.object(stats, "timing")
+    airflow.a_run().ask()
+    metrics.measure_round(timedelta(seconds=1))
+    told = {call.args[0]: call.args[1] for call in gauge.call_args_list}
+    assert told["approvals.pending"] == 1
+    assert {name.removeprefix("approvals.") for name in told} == {
+        name for name, value in health.figures().items() if value is not None
+    }
+    assert timing.call_args.args[0] == "approvals.dispatcher.round"
