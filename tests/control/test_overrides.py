@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_approvals.control.overrides import Override, _places, recognise
+from airflow_approvals.api.inbox_route import place_in
+from airflow_approvals.control.overrides import Override, _changes_nothing, _places, recognise
 from airflow_approvals.core.models import Place
 
 RUN = "/api/v2/dags/d/dagRuns/r"
@@ -64,3 +65,42 @@ def test_cleared_tasks_are_named_with_their_index() -> None:
     assert set(_places(override, body, None)) == {
         Place("d", "r", ""), Place("d", "r", "gate"), Place("d", "r", "use", 2)
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", ["-1", "-1.0", " -1", "-1 ", "-01"])
+def test_an_index_is_read_as_airflow_reads_it(spelling: str) -> None:
+    """Airflow's API takes each of these for -1; a stricter pattern here would be a way around."""
+    found = recognise("PATCH", f"{RUN}/taskInstances/gate/{spelling}")
+    assert found is not None
+    assert found.map_index == -1
+    assert place_in("PATCH", f"{RUN}/taskInstances/gate/{spelling}/hitlDetails") == Place(
+        "d", "r", "gate", -1
+    )
+
+
+@pytest.mark.parametrize("spelling", ["x", "1.5", "9" * 5000])
+def test_an_index_that_airflow_refuses_is_airflows_to_refuse(spelling: str) -> None:
+    assert place_in("PATCH", f"{RUN}/taskInstances/gate/{spelling}/hitlDetails") is None
+
+
+@pytest.mark.parametrize(
+    ("body", "nothing"),
+    [
+        ({}, True),
+        ({"dry_run": True}, True),
+        ({"dry_run": "true"}, True),
+        ({"dry_run": False}, False),
+        ({"dry_run": "false"}, False),
+        ({"dry_run": 0}, False),
+        ({"dry_run": "off"}, False),
+    ],
+)
+def test_a_rehearsal_is_told_as_airflow_tells_it(body: dict, nothing: bool) -> None:
+    assert _changes_nothing(Override("clear", "d", "r", None, -1), body) is nothing
+
+
+def test_bulk_clears_name_their_runs() -> None:
+    override = Override("clear", "d", None, None, -1)
+    body = {"dag_runs": [{"dag_run_id": "r1"}, {"dag_run_id": "r2", "dag_id": "e"}]}
+    assert set(_places(override, body, None)) == {Place("d", "r1", ""), Place("e", "r2", "")}
+    assert set(_places(override, {"run_id": "r3"}, None)) == {Place("d", "r3", "")}
