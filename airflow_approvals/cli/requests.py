@@ -37,8 +37,9 @@ def dispatcher(args: Namespace) -> None:
     loop = Dispatcher(Settings.load())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.request_stop())
-    print("approvals dispatcher: running")
-    loop.run()
+    print("approvals dispatcher: running", flush=True)
+    loop.start()
+    loop.wait()
 
 
 def _rows(session: Session, state: str | None, limit: int) -> list[dict[str, str]]:

@@ -134,6 +134,11 @@ class Dispatcher:
         """Let the loop end after the current round; safe in a signal handler."""
         self._stop.set()
 
+    def wait(self) -> None:
+        """Wait until somebody asks to stop, and then for the current round."""
+        self._stop.wait()
+        self.stop()
+
     def stop(self) -> None:
         """Stop after the current round, and let go of the lease."""
         self._stop.set()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow._shared.observability.metrics import stats
 from pytest_mock import MockerFixture
 
+from airflow_approvals.config.settings import Settings
 from airflow_approvals.control import dispatcher, health, metrics, registration
-from airflow_approvals.store.tables import GrantRow, RequestRow
+from airflow_approvals.store.tables import GrantRow, LeaseRow, RequestRow
 from tests.control.airflow_scene import Airflow, an_ask, use
 
 
@@ -94,3 +96,22 @@ def test_every_figure_of_health_is_a_gauge(airflow: Airflow, mocker: MockerFixtu
         name for name, value in health.figures().items() if value is not None
     }
     assert timing.call_args.args[0] == "approvals.dispatcher.round"
+
+
+def test_the_loop_works_until_it_is_told_to_stop_and_lets_go_of_its_lease(
+    airflow: Airflow, mocker: MockerFixture
+) -> None:
+    delivered = mocker.patch.object(dispatcher.messages, "process_and_deliver")
+    run = airflow.a_run()
+    run.park()
+    loop = dispatcher.Dispatcher(Settings(dispatcher_interval_seconds=0.05))
+    loop.start()
+    deadline = time.monotonic() + 20
+    while not (airflow.kinds(run) and delivered.called) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    loop.request_stop()
+    loop.wait()
+    assert airflow.kinds(run) == ["request_registered"]
+    assert delivered.called
+    lease_row = airflow.look(lambda s: s.get_one(LeaseRow, "dispatcher"))
+    assert lease_row.expires_at <= datetime.now(UTC)
