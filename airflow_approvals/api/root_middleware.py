@@ -12,6 +12,7 @@ from typing import Any
 
 from anyio import to_thread
 from fastapi import HTTPException, Request
+from fastapi.responses import JSONResponse
 
 from airflow_approvals.api import inbox_route
 from airflow_approvals.api.auth import caller_of
@@ -49,14 +50,18 @@ class ApprovalsMiddleware:
             await self.app(scope, receive, send)
 
     async def _record(self, override: overrides.Override, scope: Scope, receive: Receive, send: Send) -> None:
-        body = _Copy()
+        body = await _whole_body(receive)
+        if body is None:
+            # What cannot be read cannot be recorded, so it is not done either.
+            refusal = JSONResponse({"detail": "The body is too large for a call on a gated run."}, 413)
+            await refusal(scope, receive, send)
+            return
         answer = _Copy()
         status = 0
+        waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def reading() -> Message:
-            message = await receive()
-            body.add(message.get("body", b""))
-            return message
+            return waiting.pop() if waiting else await receive()
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -67,7 +72,7 @@ class ApprovalsMiddleware:
 
         await self.app(scope, reading, sending)
         if 200 <= status < 300:
-            await _keep(override, scope, body.parsed(), answer.parsed())
+            await _keep(override, scope, _parsed(body), answer.parsed())
 
 
 class _Copy:
@@ -81,10 +86,27 @@ class _Copy:
             self._bytes += chunk
 
     def parsed(self) -> Any:
-        try:
-            return json.loads(self._bytes)
-        except ValueError:
+        return _parsed(self._bytes)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+async def _whole_body(receive: Receive) -> bytes | None:
+    """Return the body, or ``None`` as soon as it is larger than what is read."""
+    body = b""
+    while True:
+        message = await receive()
+        chunk: bytes = message.get("body", b"")
+        body += chunk
+        if len(body) > MAX_CAPTURE_BYTES:
             return None
+        if not message.get("more_body", False):
+            return body
 
 
 async def _keep(override: overrides.Override, scope: Scope, body: Any, answer: Any) -> None:

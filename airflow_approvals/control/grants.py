@@ -90,12 +90,12 @@ def count_resume(session: Session, place: Place) -> None:
     """Let grants of gates further up know that this gate was resumed, which raised its ``max_tries``."""
     found = select(GrantRow).where(GrantRow.dag_id == place.dag_id, GrantRow.run_id == place.run_id)
     for grant in session.scalars(found.order_by(GrantRow.issued_at).with_for_update()):
-        grant.path_tries = json.dumps(
-            [
-                [task, index, count + ((task, index) == (place.task_id, place.map_index))]
-                for task, index, count in json.loads(grant.path_tries)
-            ]
-        )
+        tries = {(task, index): count for task, index, count in json.loads(grant.path_tries)}
+        # A gate that was mapped after that approval was recorded before it had indexes.
+        before = tries.get((place.task_id, place.map_index), tries.get((place.task_id, NO_MAP_INDEX)))
+        if before is not None:
+            tries[place.task_id, place.map_index] = before + 1
+            grant.path_tries = json.dumps([[*key, count] for key, count in sorted(tries.items())])
 
 
 def reference(grant: GrantRow, uri_prefix: str) -> dict[str, Any]:

@@ -93,7 +93,8 @@ def keep(override: Override, person: Person, channel: Channel, body: Any, answer
         return
     # A body that could not be read was good enough for Airflow: then the path says what it says.
     document = body if isinstance(body, Mapping) else {}
-    found = set(_places(override, document, answer)) or {Place(override.dag_id, override.run_id or "", "")}
+    run_id = override.run_id if override.run_id not in (None, "~") else ""
+    found = set(_places(override, document, answer)) or {Place(override.dag_id, run_id or "", "")}
     places = sorted(found, key=str)
     run_transaction(lambda session: _record(session, override, person, channel, places, document))
     for dag_id, run_id in sorted({(place.dag_id, place.run_id) for place in places}):
@@ -179,6 +180,8 @@ def _record(
         isinstance(a, Mapping) and a.get("action") == "delete" for a in _listed(document, "actions")
     )
     act = "delete" if deletes else override.act
+    for dag_id, run_id in sorted({(place.dag_id, place.run_id) for place in places}):
+        grants.lock_run(session, Place(dag_id, run_id, ""))
     for place in places:
         if not is_gated(session, place):
             continue
@@ -234,4 +237,5 @@ def _close(session: Session, *, request_id: str) -> None:
     request = session.get_one(RequestRow, request_id)
     parked = lock_gate(session, request.place)
     session.refresh(request, with_for_update=True)
+    grants.lock_run(session, request.place)
     settlement.close_if_due(session, parked, request, now=datetime.now(UTC))

@@ -50,6 +50,7 @@ def check_start(session: Session, ti_id: str, *, now: datetime) -> Refusal | Non
     locked = airflow_seams.lock_task(session, airflow_seams.place_of(ti))
     if locked is None or str(locked.id) != ti_id or locked.state not in _STARTING:
         return None
+    grants.lock_run(session, airflow_seams.place_of(locked))
     why = _why_shut(session, dag, locked, gates, now=now)
     if why is None:
         return None

@@ -290,3 +290,13 @@ def test_a_delete_beside_the_way_changes_nothing(run: Run) -> None:
     assert grant is not None
     assert grant.state == "live"
     assert [e["details"]["act"] for e in run.airflow.entries(kind="run_overridden")] == ["delete"]
+
+
+def test_the_resume_of_a_gate_that_was_mapped_later_does_not_pass_for_a_clear(run: Run) -> None:
+    grant = run.grant()
+    assert grant is not None
+    recorded = [*json.loads(grant.path_tries), ["mapped_gate", -1, 2]]
+    run.airflow.do(lambda s: setattr(s.get_one(GrantRow, grant.id), "path_tries", json.dumps(recorded)))
+    run.airflow.do(lambda s: grants.count_resume(s, run.place("mapped_gate", 0)))
+    tries = {(task, index): count for task, index, count in json.loads(run.grant().path_tries)}
+    assert (tries["mapped_gate", 0], tries["mapped_gate", -1]) == (3, 2)
