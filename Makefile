@@ -6,9 +6,13 @@ BIN := .venv/bin
 READY := .venv/.ready
 # tests/conftest.py keeps the suites that share one Airflow on one worker.
 PYTEST := $(BIN)/python -m pytest
-PARALLEL := -n 2
+# Suites on a live Airflow mostly wait, so there are more workers than two processors.
+PARALLEL := -n 3
 
-.PHONY: demo demo-up demo-down test lint bench soak
+# An Airflow is several processes that import the same thousands of modules: keep what Python compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo demo-up demo-down test lint bench bench-policy bench-channels soak
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -31,6 +35,12 @@ lint: $(READY)
 
 bench: $(READY)
 	@set -e; for benchmark in benchmarks/*.py; do $(BIN)/python "$$benchmark"; done
+
+bench-policy: $(READY)
+	@$(BIN)/python benchmarks/policy.py
+
+bench-channels: $(READY)
+	@$(BIN)/python benchmarks/channels.py
 
 soak: $(READY)
 	APPROVALS_SOAK=1 $(PYTEST) -m soak --durations=20

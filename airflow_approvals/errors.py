@@ -8,8 +8,10 @@
     ├── DataError             a source, target or sink cannot be read or written
     │   ├── IntegrityError    bytes differ from the digest that was approved
     │   └── FormatError       content is not what its format says; carries a reason of a closed set
+    ├── ForbiddenSourceError  staged data lies, or leads, where its reader may not read
     ├── DetectionError        a scan cannot be carried out (model missing, recognizer failed)
     ├── ContractError         a document (manifest, evidence, ask, grant) breaks its schema
+    ├── UnavailableError      something that has to be asked cannot be reached now; nothing is decided
     ├── LedgerError           the ledger cannot be appended to or does not verify
     └── ChannelError          a channel refused or could not deliver
         └── SignatureError an inbound callback is not proven to come from its vendor
@@ -73,6 +75,12 @@ class FormatError(DataError):
         self.reason = reason
 
 
+class ForbiddenSourceError(ApprovalsError):
+    """Staged data lies, or leads, where its reader was not allowed to read."""
+
+    code = "forbidden_source"
+
+
 class DetectionError(ApprovalsError):
     """A scan cannot be carried out; nothing may be taken for masked."""
 
@@ -83,6 +91,12 @@ class ContractError(ApprovalsError):
     """A manifest, evidence, ask or grant breaks its schema."""
 
     code = "contract_error"
+
+
+class UnavailableError(ApprovalsError):
+    """Something that has to be asked first cannot be reached now; nothing is decided."""
+
+    code = "unavailable"
 
 
 class LedgerError(ApprovalsError):

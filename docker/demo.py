@@ -19,8 +19,9 @@ from demo_sink import count_released, objects
 from demo_world import PROJECT, ROOM, World, end_recorded, fresh_room, record_processes, still_running
 
 from tests.live.process_groups import tail
-from tests.live.slack_clicks import APPROVE, REJECT, click
+from tests.live.slack_clicks import APPROVE, REJECT, Answer
 from tests.live.slack_emulator import SlackEmulator
+from tests.live.slack_people import SlackPerson
 
 DAG = "secure_llm_export"
 GATES = ("tickets.gate", "logs.gate")
@@ -63,10 +64,11 @@ def press(user: str, verdict: str) -> str:
     known = json.loads((ROOM / "slack.json").read_text())
     slack = SlackEmulator(port=known["port"], folder=ROOM / "slack")
     slack.channel, slack.team, slack.users = known["channel"], known["team"], known["users"]
+    person = SlackPerson(slack, known["interactions"], known["signing_secret"], user)
     messages = open_messages(slack)
     for message in messages:
-        _press(slack, known["interactions"], known["signing_secret"], user, message, BUTTONS[verdict])
-    return f"demo: {user} pressed {verdict} on {len(messages)} messages"
+        _checked(person.decide(message, BUTTONS[verdict], reason="Looked at it."))
+    return f"demo: {user} decided to {verdict} {len(messages)} requests"
 
 
 def _build() -> World:
@@ -102,7 +104,7 @@ def play(world: World) -> str:
 
 def _refuse_alice(world: World, run_id: str, message: dict[str, Any]) -> None:
     _say("alice, who started the run, presses Approve")
-    press_in(world, "alice", message)
+    _checked(_person(world, "alice").press(message))
     words = world.airflow.wait_for(
         lambda: [text for name, text in world.slack.whispers() if name == "alice"], 30, "a private refusal"
     )
@@ -113,9 +115,9 @@ def _refuse_alice(world: World, run_id: str, message: dict[str, Any]) -> None:
 
 
 def _approve_as_bob(world: World, run_id: str, messages: list[dict[str, Any]]) -> None:
-    _say("bob, a data owner who did not start it, presses Approve on both")
+    _say("bob, a data owner who did not start it, presses Approve on both, and sends the forms")
     for message in messages:
-        press_in(world, "bob", message)
+        approve_in(world, "bob", message)
     world.airflow.wait_for_run(DAG, run_id, timeout=120)
     world.airflow.wait_for(lambda: not open_messages(world.slack), 30, "the messages to show the outcome")
     _say("the gates opened, the release tasks checked every byte, the run succeeded")
@@ -132,26 +134,19 @@ def _proof(world: World) -> str:
     return f"demo: released {released} objects, ledger verified ({entries[1]} entries)"
 
 
-def press_in(world: World, user: str, message: dict[str, Any]) -> None:
-    """Press Approve on a message, as one of the people."""
-    _press(world.slack, world.interactions, world.signing_secret, user, message, APPROVE)
+def approve_in(world: World, user: str, message: dict[str, Any]) -> None:
+    """Press Approve on a message and send the form, as one of the people."""
+    _checked(_person(world, user).decide(message, reason="Looked at it."))
 
 
-def _press(
-    slack: SlackEmulator, url: str, secret: str, user: str, message: dict[str, Any], action_id: str
-) -> None:
-    answer = click(
-        url,
-        secret,
-        message=message,
-        channel=slack.channel,
-        action_id=action_id,
-        user=slack.users[user],
-        team=slack.team,
-        user_name=user,
-    )
-    if answer.status != 200:
-        raise RuntimeError(f"The click was answered with {answer.status}: {answer.body[:200]}")
+def _person(world: World, user: str) -> SlackPerson:
+    return SlackPerson(world.slack, world.interactions, world.signing_secret, user)
+
+
+def _checked(answer: Answer) -> None:
+    """Check that it was acknowledged; a form that was taken is closed by that."""
+    if answer.status != 200 or answer.body not in ("", '{"response_action":"clear"}'):
+        raise RuntimeError(f"The server answered with {answer.status}: {answer.body[:500]}")
 
 
 def _announced(world: World) -> list[dict[str, Any]]:

@@ -22,7 +22,11 @@ from tests.live.slack_emulator import SlackEmulator
 PROJECT = Path(__file__).resolve().parents[1]
 ROOM = PROJECT / ".demo"
 SCRIPTS = PROJECT / "docker" / "scripts"
-USERS = {"alice": "admin", "bob": "user", "viewer": "viewer"}
+USERS = {"alice": "admin", "bob": "user", "carol": "user", "viewer": "viewer", "agent": "user"}
+#: A program's account: it asks, and never votes.
+AGENT = "agent"
+#: Connections to services that the demo's little HTTP server plays.
+APIS = ("training_api", "access_api", "fleet_api")
 
 
 class World:
@@ -125,14 +129,15 @@ class World:
         trainer = {"conn_type": "http", "host": "127.0.0.1", "port": self._trainer_port}
         return {
             "training_bucket": {"conn_type": "generic", "password": secrets.token_hex(8)},
-            "training_api": {**trainer, "password": secrets.token_hex(8)},
+            **{name: {**trainer, "password": secrets.token_hex(8)} for name in APIS},
         }
 
     def _options(self) -> dict[str, str]:
         return {
             "approvals.policy_file": str(self.room / "policy.yaml"),
             "approvals.projection_file": str(self.room / "projection.json"),
-            "approvals.protected_connections": "training_bucket,training_api",
+            "approvals.protected_connections": ",".join(("training_bucket", *APIS)),
+            "approvals.service_accounts": AGENT,
             "approvals.signing_key_file": str(self._secret("signing_key")),
             "approvals.slack_bot_token_file": str(self._secret("slack_bot_token")),
             "approvals.slack_signing_secret_file": str(self._secret("slack_signing_secret")),

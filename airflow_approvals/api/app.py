@@ -1,7 +1,7 @@
 """The approvals app, mounted by Airflow's API server under ``/approvals``.
 
 Airflow mounts plugin apps without any authentication in front. Here every router is closed by
-a dependency of its own; the only open one takes callbacks that carry a vendor's signature.
+a dependency of its own; the only open ones take callbacks that carry a vendor's signature.
 """
 
 from __future__ import annotations
@@ -13,13 +13,23 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from airflow_approvals import __version__
-from airflow_approvals.api import records, refusals, requests, slack
+from airflow_approvals.api import (
+    asking,
+    batches,
+    break_glass,
+    links,
+    records,
+    refusals,
+    requests,
+    self_check,
+    slack,
+    standing,
+    teams,
+)
 from airflow_approvals.api.auth import signed_in
+from airflow_approvals.chat import messages, slack_callbacks, teams_messages
 from airflow_approvals.config.settings import Settings
-from airflow_approvals.control import messages
-from airflow_approvals.control.dispatcher import Dispatcher
-from airflow_approvals.control.execution_hooks import missing_hooks
-from airflow_approvals.errors import ConfigurationError
+from airflow_approvals.dispatcher import Dispatcher
 
 URL_PREFIX = "/approvals"
 
@@ -37,10 +47,24 @@ def create_app() -> FastAPI:
     refusals.install(app)
     app.state.slack_door = slack.SlackDoor(
         secrets=lambda: slack.signing_secrets(Settings.load()),
-        keep=messages.keep_click,
-        process=messages.process_and_deliver,
+        take=slack_callbacks.take,
     )
-    for router in (requests.router, records.router, slack.router):
+    app.state.teams_door = teams.TeamsDoor(
+        gate=lambda: teams.gate_of(Settings.load()),
+        begin=teams_messages.begin,
+        deliver=messages.deliver,
+    )
+    for router in (
+        requests.router,
+        asking.router,
+        batches.router,
+        break_glass.router,
+        standing.router,
+        links.router,
+        records.router,
+        slack.router,
+        teams.router,
+    ):
         app.include_router(router)
 
     @app.get("/api/v1/openapi.json", dependencies=[Depends(signed_in)], include_in_schema=False)
@@ -52,15 +76,11 @@ def create_app() -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Refuse to serve without the hooks; run the dispatcher while the server runs.
+    """Refuse to serve unchecked; run the dispatcher while the server runs.
 
-    :raises ConfigurationError: when a hook is missing: gates would be open on that server.
+    :raises ConfigurationError: when nobody has checked that the rings are in place.
     """
-    if missing := missing_hooks():
-        raise ConfigurationError(
-            f"The approvals hooks are missing on {', '.join(missing)}.",
-            "Install airflow-approvals for Airflow 3.3 into this server's environment.",
-        )
+    self_check.require_checked()
     settings = Settings.load()
     dispatcher = Dispatcher(settings) if settings.dispatcher_enabled else None
     if dispatcher is not None:

@@ -17,8 +17,8 @@ from fastapi.security import HTTPAuthorizationCredentials
 from fastapi.security.utils import get_authorization_scheme_param
 
 from airflow_approvals.config.settings import Settings
-from airflow_approvals.control.identity import person_of
 from airflow_approvals.core.models import Channel, Person
+from airflow_approvals.identity.users import person_of
 
 #: A browser sends this header across origins only after a preflight, which we never grant.
 CUSTOM_HEADER = "x-approvals-request"

@@ -18,12 +18,13 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
 from airflow_approvals.api.auth import Caller, caller_of, same_origin
-from airflow_approvals.control import airflow_seams, identity, intake, registration
-from airflow_approvals.control.decisions import Decided, decide
-from airflow_approvals.control.overrides import parse_index
+from airflow_approvals.control import airflow_seams, intake, native_answers, registration
+from airflow_approvals.control.decisions import Decided, decide, enter_not_permitted
 from airflow_approvals.core.gate import APPROVE_OPTION, REJECT_OPTION
 from airflow_approvals.core.models import Channel, Place, Refusal, Verdict
+from airflow_approvals.enforcement.override_calls import parse_index
 from airflow_approvals.errors import ApprovalsError
+from airflow_approvals.identity import users
 from airflow_approvals.store.session import run_read, run_transaction
 
 MAX_BODY_BYTES = 64 * 1024
@@ -79,12 +80,20 @@ def _is_gate(session: Session, place: Place) -> bool:
 
 async def _authorised(request: Request, place: Place) -> Caller:
     caller = await caller_of(request)
-    allowed = await to_thread.run_sync(lambda: identity.may_answer(caller.user, place.dag_id))
+    allowed = await to_thread.run_sync(lambda: users.may_answer(caller.user, place.dag_id))
     if not allowed:
+        await to_thread.run_sync(partial(_enter_not_permitted, place, caller))
         raise HTTPException(403, "Forbidden")
     if caller.channel is Channel.UI and not same_origin(request):
         raise HTTPException(403, "A browser session votes only from Airflow's own pages.")
     return caller
+
+
+def _enter_not_permitted(place: Place, caller: Caller) -> None:
+    request_id = run_read(partial(registration.newest_id, place=place))
+    enter_not_permitted(
+        place, request_id, person=caller.person, channel=caller.channel, now=datetime.now(UTC)
+    )
 
 
 async def _body(request: Request) -> Any:
@@ -107,12 +116,10 @@ def _verdict(body: Any) -> Verdict:
 
 
 def _decide(place: Place, caller: Caller, verdict: Verdict) -> Decided | Refusal:
-    request_id = registration.request_at(place)
-    if request_id is None:
-        return Refusal(
-            "not_registered", "The request is still being registered; answer again in a moment.", 409
-        )
-    return decide(request_id, person=caller.person, verdict=verdict, reason="", channel=caller.channel)
+    found = native_answers.request_answered(place, verdict)
+    if isinstance(found, Refusal):
+        return found
+    return decide(found, person=caller.person, verdict=verdict, reason="", channel=caller.channel)
 
 
 def _leave_note(place: Place, caller: Caller, refusal: Refusal) -> None:

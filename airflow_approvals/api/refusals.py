@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from urllib.parse import quote
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 
+from airflow_approvals.config.settings import Settings
 from airflow_approvals.core.models import Refusal
 from airflow_approvals.errors import ApprovalsError
 
@@ -32,7 +34,9 @@ def install(app: FastAPI) -> None:
         return _answer(error.refusal.status, error.refusal.code, error.refusal.sentence)
 
     @app.exception_handler(HTTPException)
-    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 401 and _is_for_a_page(request):
+            return RedirectResponse(_login(request), 303)
         return _answer(error.status_code, _CODES.get(error.status_code, "refused"), str(error.detail))
 
     @app.exception_handler(RequestValidationError)
@@ -45,6 +49,18 @@ def install(app: FastAPI) -> None:
     async def fault(request: Request, error: ApprovalsError) -> JSONResponse:
         log.error("approvals: %s", error)
         return _answer(409, error.code, str(error))
+
+
+def _is_for_a_page(request: Request) -> bool:
+    """Whether a browser is about to show what comes back."""
+    return request.method == "GET" and "text/html" in request.headers.get("accept", "")
+
+
+def _login(request: Request) -> str:
+    """Return Airflow's login, which leads back here."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    back = quote(f"{request.url.path}{query}", safe="")
+    return f"{Settings.load().base_url}/api/v2/auth/login?next={back}"
 
 
 def _answer(status: int, code: str, detail: str) -> JSONResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -18,10 +19,12 @@ from airflow_approvals.api.schemas import (
     RequestPage,
     VoteIn,
 )
-from airflow_approvals.control import identity
-from airflow_approvals.control.decisions import Decided, decide, withdraw
+from airflow_approvals.control import deliveries, last_approval
+from airflow_approvals.control.decisions import Decided, decide, enter_not_permitted, take_back, withdraw
 from airflow_approvals.control.requesters import Requesters, requesters_of
-from airflow_approvals.core.models import Refusal, RequestState, Verdict
+from airflow_approvals.core.models import Place, Refusal, RequestState, Verdict
+from airflow_approvals.identity import users
+from airflow_approvals.store.release_tables import BreakGlassRow
 from airflow_approvals.store.session import run_read
 from airflow_approvals.store.tables import GrantRow, RequestRow, VoteRow
 
@@ -64,49 +67,66 @@ def read_request(request_id: str, caller: SignedIn) -> RequestDetailOut:
 @router.post("/{request_id}/votes")
 def vote(request_id: str, ballot: VoteIn, caller: SignedInToChange) -> DecidedOut:
     """Cast the caller's vote. The policy says whether this channel may decide."""
-    _require_may_answer(request_id, caller)
+    require_may_answer(request_id, caller)
     outcome = decide(
         request_id,
         person=caller.person,
         verdict=Verdict(ballot.verdict),
         reason=ballot.reason,
         channel=caller.channel,
+        wish=ballot.wish,
     )
-    return _decided(outcome)
+    return decided(outcome)
+
+
+@router.delete("/{request_id}/votes")
+def take_back_vote(request_id: str, caller: SignedInToChange) -> DecidedOut:
+    """Take back the caller's own vote while the request is pending."""
+    require_may_answer(request_id, caller)
+    return decided(take_back(request_id, person=caller.person, channel=caller.channel))
 
 
 @router.post("/{request_id}/withdraw")
 def withdraw_request(request_id: str, caller: SignedInToChange) -> DecidedOut:
     """Close a pending request without a decision; the gate stays shut."""
-    _require_may_answer(request_id, caller)
-    return _decided(withdraw(request_id, person=caller.person, channel=caller.channel))
+    require_may_answer(request_id, caller)
+    return decided(withdraw(request_id, person=caller.person, channel=caller.channel))
 
 
-def _decided(outcome: Decided | Refusal) -> DecidedOut:
+def decided(outcome: Decided | Refusal) -> DecidedOut:
+    """Return the answer to a decision; :raises RefusedError: when it was refused."""
     if isinstance(outcome, Refusal):
         raise RefusedError(outcome)
     return DecidedOut(request=outcome.request_id, state=outcome.state, sentence=outcome.sentence)
 
 
-def _require_may_answer(request_id: str, caller: Caller) -> None:
-    dag_id = run_read(lambda session: _dag_of(session, request_id))
-    if dag_id is None or not identity.may_see(caller.user, dag_id):
+def require_may_answer(request_id: str, caller: Caller) -> None:
+    """Check that Airflow lets the caller answer this gate, and enter the attempt where it does not.
+
+    :raises RefusedError: then, and for a request that the caller cannot see.
+    """
+    place = run_read(lambda session: _place_of(session, request_id))
+    if place is None or not users.may_see(caller.user, place.dag_id):
         raise RefusedError(UNKNOWN)
-    if not identity.may_answer(caller.user, dag_id):
+    if not users.may_answer(caller.user, place.dag_id):
+        enter_not_permitted(
+            place, request_id, person=caller.person, channel=caller.channel, now=datetime.now(UTC)
+        )
         raise RefusedError(
             Refusal("not_permitted", "Airflow does not let you answer gates of this DAG.", 403)
         )
 
 
-def _dag_of(session: Session, request_id: str) -> str | None:
-    return session.scalar(select(RequestRow.dag_id).where(RequestRow.id == request_id))
+def _place_of(session: Session, request_id: str) -> Place | None:
+    row = session.get(RequestRow, request_id)
+    return row.place if row is not None else None
 
 
 def _page(
     session: Session, caller: Caller, wanted: dict[str, str | None], after: str | None, limit: int
 ) -> list[RequestOut]:
     query = select(RequestRow).order_by(RequestRow.created_at.desc(), RequestRow.id.desc()).limit(limit)
-    query = query.where(RequestRow.dag_id.in_(_visible_dags(session, caller)))
+    query = query.where(RequestRow.dag_id.in_(visible_dags(session, caller)))
     for name, value in wanted.items():
         if value is not None:
             query = query.where(getattr(RequestRow, name) == value)
@@ -117,18 +137,22 @@ def _page(
     return [RequestOut.of(row) for row in session.scalars(query)]
 
 
-def _visible_dags(session: Session, caller: Caller) -> list[str]:
+def visible_dags(session: Session, caller: Caller) -> list[str]:
+    """Return the DAGs with requests whose gates Airflow lets the caller see."""
     dag_ids = session.scalars(select(RequestRow.dag_id).distinct())
-    return [dag_id for dag_id in dag_ids if identity.may_see(caller.user, dag_id)]
+    return [dag_id for dag_id in dag_ids if users.may_see(caller.user, dag_id)]
 
 
 def _read(session: Session, caller: Caller, request_id: str) -> RequestDetailOut:
     row = session.get(RequestRow, request_id)
-    if row is None or not identity.may_see(caller.user, row.dag_id):
+    if row is None or not users.may_see(caller.user, row.dag_id):
         raise RefusedError(UNKNOWN)
     votes = session.scalars(select(VoteRow).where(VoteRow.request_id == request_id).order_by(VoteRow.id))
     grant = session.scalar(select(GrantRow).where(GrantRow.request_id == request_id))
     requesters = Requesters.from_text(row.requesters)
     if row.state == RequestState.PENDING:
         requesters = requesters.union(requesters_of(session, row.place))
-    return RequestDetailOut.whole(row, requesters, list(votes), grant)
+    use = session.get(BreakGlassRow, request_id)
+    told = deliveries.of_request(session, request_id)
+    since = last_approval.changes_since(session, row)
+    return RequestDetailOut.whole(row, requesters, list(votes), grant, use, told, since)

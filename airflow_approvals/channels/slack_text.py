@@ -9,8 +9,12 @@ https://docs.slack.dev/reference/block-kit/blocks/ (lengths).
 
 from __future__ import annotations
 
+import json
+import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote as percent_encode
 
 Block = dict[str, Any]
 
@@ -20,12 +24,17 @@ MAX_HEADER = 150
 MAX_SECTION = 3000
 MAX_FIELD = 2000
 MAX_FIELDS = 10
-MAX_CONFIRM_TITLE = 100
-MAX_CONFIRM_TEXT = 300
 MAX_FALLBACK = 3000
+#: Of all blocks of a message together, as compact JSON in characters. Slack publishes no number and
+#: answers ``msg_blocks_too_long`` from about 13,200 on; a tenth is left free.
+#: Source: https://github.com/slackapi/bolt-js/issues/2509.
+MAX_MESSAGE = 12_000
+MAX_MENTIONS = 50
 
 _MAX_ITEM = 200
 _CUT = " …"
+_ADDRESS = re.compile(r"https?://[^\s<>|]{1,1500}")
+_USER = re.compile(r"[UW][A-Z0-9]{2,30}")
 #: Control and format characters (bidirectional overrides among them), odd line breaks and lone
 #: surrogates: they would show something else than what is there, or not encode at all.
 _UNSHOWABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -76,31 +85,68 @@ def markup(text: str) -> Block:
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
+def link(url: str, words: str) -> Block:
+    """Return a link of ours; the URL cannot end the link and begin something else."""
+    safe = percent_encode(url, safe=":/?#[]@!$&'()*+,;=%~-._")
+    return markup(f"<{escape(safe)}|{words}>")
+
+
+def with_link(text: str, own_url: str) -> list[Block]:
+    """Return plain text, and below it a link when the last line is an address of our own.
+
+    :param own_url: what such an address has to lie below; empty for none.
+    """
+    said, _, last = text.rpartition("\n")
+    if not (own_url and said and last.startswith(f"{own_url}/") and _ADDRESS.fullmatch(last)):
+        return [{"type": "section", "text": plain(text, MAX_SECTION)}]
+    return [
+        {"type": "section", "text": plain(said, MAX_SECTION)},
+        {"type": "section", "text": link(last, "Open in Airflow")},
+    ]
+
+
 def header(text: str, block_id: str) -> Block:
     """Return a header block."""
     return {"type": "header", "block_id": block_id, "text": plain(one_line(text), MAX_HEADER)}
 
 
-def facts(pairs: list[tuple[str, str]]) -> list[Block]:
-    """Return sections that set names beside values, five pairs to a section."""
+def facts(pairs: list[tuple[str, str]], limit: int = MAX_FIELD) -> list[Block]:
+    """Return sections that set names beside values, five pairs to a section.
+
+    :param limit: how long a value may be.
+    """
     step = MAX_FIELDS // 2
     return [
-        {"type": "section", "fields": [cell for pair in pairs[start : start + step] for cell in _cells(pair)]}
+        {
+            "type": "section",
+            "fields": [cell for pair in pairs[start : start + step] for cell in _cells(pair, limit)],
+        }
         for start in range(0, len(pairs), step)
     ]
 
 
-def _cells(pair: tuple[str, str]) -> tuple[Block, Block]:
+def _cells(pair: tuple[str, str], limit: int) -> tuple[Block, Block]:
     name, value = pair
-    return markup(f"*{name}*"), plain(one_line(value), MAX_FIELD)
+    return markup(f"*{name}*"), plain(one_line(value), limit)
 
 
-def listing(title: str, text: str) -> list[Block]:
-    """Return a title of ours and, under it, plain text of any origin."""
+def length(blocks: Sequence[Block]) -> int:
+    """Return how long blocks are together, as compact JSON in characters."""
+    return len(json.dumps(blocks, ensure_ascii=False, separators=(",", ":")))
+
+
+def listing(title: str, text: str, limit: int = MAX_SECTION) -> list[Block]:
+    """Return a title of ours and, under it, plain text of any origin in at most ``limit`` characters."""
     return [
         {"type": "section", "text": markup(f"*{title}*")},
-        {"type": "section", "text": plain(text, MAX_SECTION)},
+        {"type": "section", "text": plain(text, limit)},
     ]
+
+
+def mentions(users: Sequence[str]) -> str:
+    """Return mentions of Slack users, at most fifty; what is no user id is left out."""
+    known = [user for user in users if _USER.fullmatch(user)]
+    return " ".join(f"<@{user}>" for user in known[:MAX_MENTIONS])
 
 
 def quote(text: str) -> str:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import logging
 import signal
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from airflow.cli.simple_table import AirflowConsole
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_approvals.config.settings import Settings
+from airflow_approvals.identity.directory import Membership
 from airflow_approvals.store.session import run_read
 from airflow_approvals.store.tables import RequestRow
+
+if TYPE_CHECKING:
+    from airflow_approvals.control.deliveries import Delivery
 
 
 def list_requests(args: Namespace) -> None:
@@ -23,7 +28,10 @@ def list_requests(args: Namespace) -> None:
 
 def show(args: Namespace) -> None:
     """Print one request as approvers see it."""
-    text = run_read(lambda session: _text(session, args.request_id))
+    from airflow_approvals.control import judging
+
+    members = judging.membership_now()
+    text = run_read(lambda session: _text(session, args.request_id, members))
     if text is None:
         raise SystemExit(f"approvals: there is no request {args.request_id}; see `airflow approvals list`.")
     print(text)
@@ -31,7 +39,7 @@ def show(args: Namespace) -> None:
 
 def dispatcher(args: Namespace) -> None:
     """Run the dispatcher until it is told to end (SIGTERM or SIGINT)."""
-    from airflow_approvals.control.dispatcher import Dispatcher
+    from airflow_approvals.dispatcher import Dispatcher
 
     logging.basicConfig(level=logging.INFO)
     loop = Dispatcher(Settings.load())
@@ -60,10 +68,17 @@ def _rows(session: Session, state: str | None, limit: int) -> list[dict[str, str
     ]
 
 
-def _text(session: Session, request_id: str) -> str | None:
+def _text(session: Session, request_id: str, members: Membership) -> str | None:
     from airflow_approvals.channels import plain_text
+    from airflow_approvals.control import deliveries
     from airflow_approvals.control.views import request_facts
 
     if session.get(RequestRow, request_id) is None:
         return None
-    return plain_text.render(request_facts(session, request_id))
+    told = deliveries.of_request(session, request_id)
+    return plain_text.render(request_facts(session, request_id, members), [_told(one) for one in told])
+
+
+def _told(delivery: Delivery) -> str:
+    tried = f" {delivery.kind}, attempt {delivery.attempts}" if delivery.attempts else ""
+    return f"{delivery.medium}: {delivery.state}{tried}{': ' + delivery.error if delivery.error else ''}"

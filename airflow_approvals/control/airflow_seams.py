@@ -1,18 +1,19 @@
 """Everything that leans on Airflow's internals: rows, locks, and the resume.
 
-Written against Airflow 3.3; ``tests/control/test_airflow_seams.py`` holds a contract test for
-each function. Locks are always taken in the order ``dag_run``, ``task_instance``,
-``hitl_detail``: Airflow's own park and answer paths take the last two in that order too.
+What Airflow knows of people is in ``airflow_seams_people``. Written against Airflow 3.3;
+``tests/control/test_airflow_seams.py`` holds a contract test for each function. Locks are always
+taken in the order ``dag_run``, ``task_instance``, ``hitl_detail``: Airflow's own park and answer
+paths take the last two in that order too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from airflow.models.backfill import Backfill
 from airflow.models.connection import Connection
 from airflow.models.dag_version import DagVersion
 from airflow.models.dagrun import DagRun
@@ -24,11 +25,12 @@ from airflow.models.taskinstancehistory import TaskInstanceHistory
 from airflow.models.trigger import handle_event_submit
 from airflow.triggers.base import TriggerEvent
 from airflow.utils.state import TaskInstanceState
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy.orm import QueryableAttribute, Session
 from uuid6 import uuid7
 
 from airflow_approvals.core.models import Person, Place
+from airflow_approvals.errors import UnavailableError
 
 #: A try that ended by being seen through: what the release rings count as done.
 DONE = (TaskInstanceState.SUCCESS, TaskInstanceState.SKIPPED)
@@ -69,9 +71,26 @@ def task_instance_at(session: Session, place: Place) -> TaskInstance | None:
     return session.scalar(select(TaskInstance).where(*_at(place)).execution_options(populate_existing=True))
 
 
+def awaits_input(session: Session, place: Place, ti_id: str, try_number: int) -> bool:
+    """Whether the task is parked on that very try, as far as can be seen without a lock."""
+    ti = task_instance_at(session, place)
+    if ti is None or str(ti.id) != ti_id or ti.try_number != try_number:
+        return False
+    return ti.state == TaskInstanceState.AWAITING_INPUT
+
+
 def place_of(ti: TaskInstance) -> Place:
     """Return where a task instance stands."""
     return Place(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+
+
+def is_task_in(
+    place: tuple[QueryableAttribute[Any], ...], states: Collection[TaskInstanceState]
+) -> ColumnElement[bool]:
+    """Return the condition that the task at a place, given by columns, is in one of the states."""
+    of_task = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
+    here = (own == other for own, other in zip(of_task, place, strict=True))
+    return exists().where(*here, TaskInstance.state.in_(states))
 
 
 def lock_gate(session: Session, place: Place) -> Parked | None:
@@ -189,10 +208,13 @@ def leave_note(session: Session, place: Place, text: str, *, over: str) -> None:
 
 def was_seen_through(session: Session, place: Place, first_try: int) -> bool:
     """Whether a try of this task, ``first_try`` or later, ended in success or was skipped."""
+    return stands_as_done(session, place, first_try) or was_replaced_after_success(session, place, first_try)
+
+
+def stands_as_done(session: Session, place: Place, first_try: int) -> bool:
+    """Whether the task's present try, ``first_try`` or later, ended in success or was skipped."""
     live = task_instance_at(session, place)
-    if live is not None and live.state in DONE and live.try_number >= first_try:
-        return True
-    return was_replaced_after_success(session, place, first_try)
+    return live is not None and live.state in DONE and live.try_number >= first_try
 
 
 def was_replaced_after_success(session: Session, place: Place, first_try: int) -> bool:
@@ -222,12 +244,30 @@ def max_tries_of(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, 
     return {(task_id, map_index): tries for task_id, map_index, tries in rows}
 
 
-def dag_hash(session: Session, ti: TaskInstance) -> str:
-    """Return the hash of the serialized DAG the task instance runs by; empty when unknown."""
+def clear_number(session: Session, dag_id: str, run_id: str) -> int:
+    """Return how often the run was cleared; calls with ``reset_dag_runs: false`` do not count."""
     found = session.scalar(
-        select(SerializedDagModel.dag_hash).where(SerializedDagModel.dag_version_id == ti.dag_version_id)
+        select(DagRun.clear_number).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
     )
-    return found or ""
+    return found or 0
+
+
+def dag_hash(session: Session, ti: TaskInstance) -> str:
+    """Return the hash of the serialized DAG the task instance runs by; empty when unknown.
+
+    A run that is not pinned to a version of its bundle runs what lies there now. Its rows follow a
+    new version late or, once one of them has it, never, so there the newest version counts.
+    Source: ``SchedulerJobRunner._verify_integrity_if_dag_changed``.
+    """
+    if ti.dag_version_id is None:
+        return ""
+    pinned = select(DagRun.bundle_version).where(DagRun.dag_id == ti.dag_id, DagRun.run_id == ti.run_id)
+    found = select(SerializedDagModel.dag_hash).join(DagVersion)
+    if session.scalar(pinned):
+        found = found.where(DagVersion.id == ti.dag_version_id)
+    else:
+        found = found.where(DagVersion.dag_id == ti.dag_id)
+    return session.scalar(found.order_by(DagVersion.version_number.desc()).limit(1)) or ""
 
 
 def dag_version(session: Session, ti: TaskInstance) -> tuple[int, str]:
@@ -238,57 +278,56 @@ def dag_version(session: Session, ti: TaskInstance) -> tuple[int, str]:
     return version.version_number, version.bundle_version or ""
 
 
-def connection_parts(conn_id: str) -> tuple[str, ...] | None:
+def bundle_of(session: Session, ti: TaskInstance) -> tuple[str, str]:
+    """Return name and version of the bundle the task instance's code comes from; empty when unknown."""
+    version = session.get(DagVersion, ti.dag_version_id) if ti.dag_version_id else None
+    return (version.bundle_name or "", version.bundle_version or "") if version else ("", "")
+
+
+def bundle_repository(bundle: str) -> Path:
+    """Return where a git bundle keeps its bare repository on this machine, whether it is there or not.
+
+    Source: ``GitDagBundle.bare_repo_path`` of apache-airflow-providers-git.
+    """
+    from airflow.dag_processing.bundles.base import get_bundle_base_folder
+
+    return Path(get_bundle_base_folder(bundle)) / "bare"
+
+
+def connection_parts(conn_id: str, team: str | None = None) -> tuple[str, ...] | None:
     """Return what identifies a Connection's destination and account, or ``None`` when undefined.
 
     The parts hold the password: they go into a keyed fingerprint and nowhere else.
+
+    :param team: whose Connections are looked at beside those of nobody; see
+        :func:`~airflow_approvals.control.airflow_seams_connections.team_of`.
+
+    :raises UnavailableError: when it was not found and a secrets backend could not be asked.
     """
     from airflow.sdk.exceptions import AirflowNotFoundException
 
     try:
-        conn = Connection.get_connection_from_secrets(conn_id)
+        conn = Connection.get_connection_from_secrets(conn_id, team_name=team)
     except AirflowNotFoundException:
+        _require_backends(conn_id, team)
         return None
     parts = (conn.conn_type, conn.host, conn.port, conn.schema, conn.login, conn.password, conn.extra)
     return tuple("" if part is None else str(part) for part in parts)
 
 
-def triggering_user(session: Session, dag_id: str, run_id: str) -> str | None:
-    """Return the name Airflow recorded for whoever triggered the run.
+def _require_backends(conn_id: str, team: str | None) -> None:
+    """Ask each secrets backend by itself: Airflow takes one that fails for one that knows nothing."""
+    from airflow._shared.secrets_backend.base import call_secrets_backend_method
+    from airflow.configuration import ensure_secrets_loaded
 
-    A run triggered from another run inherits that run's user, so this names parents' users too.
-    """
-    return session.scalar(
-        select(DagRun.triggering_user_name).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
-    )
-
-
-def backfiller(session: Session, dag_id: str, run_id: str) -> str | None:
-    """Return who started the backfill that made or re-ran the run.
-
-    A backfill that reprocesses an existing run leaves its triggering user as it was.
-    """
-    return session.scalar(
-        select(Backfill.triggering_user_name)
-        .join(DagRun, DagRun.backfill_id == Backfill.id)
-        .where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
-    )
-
-
-def run_after(session: Session, dag_id: str, run_id: str) -> datetime | None:
-    """Return the earliest moment the run could start; unlike the time it was queued, a clear keeps it."""
-    return session.scalar(select(DagRun.run_after).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
-
-
-def logged_clearers(session: Session, dag_id: str, run_id: str) -> set[str]:
-    """Return the users whom Airflow's own log names for clearing in this run."""
-    rows = session.scalars(
-        select(Log.owner).where(Log.dag_id == dag_id, Log.run_id == run_id, Log.event.in_(_CLEARING_EVENTS))
-    )
-    return {owner for owner in rows if owner}
-
-
-_CLEARING_EVENTS = ("post_clear_task_instances", "clear_dag_run", "clear_dag_runs")
+    for backend in ensure_secrets_loaded():
+        try:
+            call_secrets_backend_method(backend.get_connection, team_name=team, conn_id=conn_id)
+        except Exception as error:
+            raise UnavailableError(
+                f"Secrets backend {type(backend).__name__} cannot be asked for connection {conn_id}.",
+                "Nothing is decided; try again when it can be reached.",
+            ) from error
 
 
 def _at(place: Place) -> tuple[Any, ...]:

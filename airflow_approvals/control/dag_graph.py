@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from airflow_approvals.control import airflow_seams_runs
 from airflow_approvals.core.gate import GATE_MARKER
 
 if TYPE_CHECKING:
@@ -41,9 +42,25 @@ def latest_dag(session: Session, dag_id: str) -> Any | None:
     return _dag_bag().get_latest_version_of_dag(dag_id, session=session)
 
 
+def dags_of_run(session: Session, dag_id: str, run_id: str) -> Iterator[Any]:
+    """Yield the newest serialized DAG, and then the versions that the run's tasks run by."""
+    newest = latest_dag(session, dag_id)
+    if newest is not None:
+        yield newest
+    for version in airflow_seams_runs.versions_of_run(session, dag_id, run_id):
+        dag = _dag_bag().get_dag(version, session=session)
+        if dag is not None:
+            yield dag
+
+
 def is_gate(task: Any) -> bool:
     """Whether a serialized task carries the gate's marker."""
     return GATE_MARKER in (task.template_fields or ())
+
+
+def has_gate(dag: Any) -> bool:
+    """Whether any task of a serialized DAG is a gate."""
+    return any(is_gate(task) for task in dag.task_dict.values())
 
 
 def gates_above(dag: Any, task_id: str) -> frozenset[str]:

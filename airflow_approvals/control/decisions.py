@@ -8,25 +8,33 @@ locks come first, and the vote is UNIQUE per person as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, announcements, grants, settlement
-from airflow_approvals.control.pins import Pins
-from airflow_approvals.control.requesters import Requesters, requesters_of
+from airflow_approvals.control import (
+    airflow_seams,
+    announcements,
+    grants,
+    judging,
+    settlement,
+    standing,
+    votes,
+)
+from airflow_approvals.control.announcements import Event
 from airflow_approvals.control.views import show
-from airflow_approvals.core.classification import Label
-from airflow_approvals.core.decision import Tally, eligible, tally
-from airflow_approvals.core.models import Channel, Person, Refusal, RequestState, Verdict, Vote
-from airflow_approvals.core.policy import NOTHING_ALLOWS_IT, Bar, Effect, Facts, Policy, stricter
+from airflow_approvals.control.votes import Check
+from airflow_approvals.core.bar import Bar
+from airflow_approvals.core.decision import Tally
+from airflow_approvals.core.models import Channel, Person, Place, Refusal, RequestState, Verdict, Vote
+from airflow_approvals.core.wording import first_unmatched
 from airflow_approvals.errors import ConfigurationError
-from airflow_approvals.store import ledger, policies
+from airflow_approvals.identity.directory import Membership
+from airflow_approvals.store import custody, ledger
 from airflow_approvals.store.session import run_transaction
-from airflow_approvals.store.tables import RequestRow, VoteRow
+from airflow_approvals.store.tables import RequestRow
 
 MAX_REASON = 2000
 
@@ -41,24 +49,68 @@ class Decided:
 
 
 def decide(
-    request_id: str, *, person: Person, verdict: Verdict, reason: str, channel: Channel
+    request_id: str,
+    *,
+    person: Person,
+    verdict: Verdict,
+    reason: str,
+    channel: Channel,
+    wish: standing.Wish | None = None,
+    ticket: str = "",
+    check: Check | None = None,
+    said_at: datetime | None = None,
+    account: str = "",
 ) -> Decided | Refusal:
     """Cast one person's vote and settle the request when that makes it final.
 
     :param reason: the voter's words, at most 2,000 characters.
+    :param wish: that an approval carry over to later requests that are alike.
+    :param ticket: a ticket number to enter with the vote.
+    :param check: what the channel demands besides, such as that the form was not used before. What it
+        writes is committed with the vote, and only then.
+    :param account: the chat account that says so, which may be barred by itself.
+    :param said_at: when the person said so, where that may be long ago: what they have said since counts.
     :returns: what the vote did, or a refusal; refusals are recorded too.
     """
     if len(reason) > MAX_REASON:
         return Refusal("reason_too_long", f"The reason is longer than {MAX_REASON} characters.", 422)
-    try:
-        outcome = run_transaction(
-            lambda session: _decide(session, request_id, person, verdict, reason, channel)
+    return _confirmed(
+        _with_membership(
+            lambda session, members: _decide(
+                session,
+                members,
+                request_id,
+                Vote(person, verdict, reason, channel, datetime.now(UTC), ticket, account, said_at),
+                wish,
+                votes.unless_overtaken(person, said_at, check),
+            )
         )
+    )
+
+
+def take_back(request_id: str, *, person: Person, channel: Channel) -> Decided | Refusal:
+    """Take back one's own vote on a pending request, by a channel that decides.
+
+    :returns: where the request stands without it, or a refusal (``not_voted`` when there is none).
+    """
+    return _confirmed(
+        _with_membership(lambda session, members: _take_back(session, members, request_id, person, channel))
+    )
+
+
+def _confirmed(outcome: Decided | Refusal) -> Decided | Refusal:
+    if isinstance(outcome, Decided) and outcome.state.is_terminal:
+        run_transaction(lambda session: confirm(session, outcome.request_id))
+    return outcome
+
+
+def _with_membership(
+    work: Callable[[Session, Membership], Decided | Refusal],
+) -> Decided | Refusal:
+    try:
+        return judging.with_membership(work)
     except ConfigurationError as error:
         return Refusal("not_configured", str(error), 409)
-    if isinstance(outcome, Decided) and outcome.state.is_terminal:
-        run_transaction(lambda session: _confirm(session, request_id))
-    return outcome
 
 
 def withdraw(request_id: str, *, person: Person, channel: Channel) -> Decided | Refusal:
@@ -68,46 +120,158 @@ def withdraw(request_id: str, *, person: Person, channel: Channel) -> Decided | 
     return run_transaction(lambda session: _withdraw(session, request_id, person, channel))
 
 
+def enter_not_permitted(
+    place: Place, request_id: str | None, *, person: Person, channel: Channel, now: datetime
+) -> None:
+    """Enter the attempt of somebody whom Airflow does not let answer the gate at all.
+
+    :param request_id: ``None`` while the gate's request is still being registered.
+    """
+    details = {"code": "not_permitted", "name": person.name}
+
+    def enter(session: Session) -> None:
+        ledger.append(
+            session,
+            "vote_refused",
+            at=now,
+            actor=person.id,
+            channel=channel,
+            request_id=request_id,
+            place=place,
+            details=details,
+        )
+
+    run_transaction(enter)
+
+
 def _decide(
-    session: Session, request_id: str, person: Person, verdict: Verdict, reason: str, channel: Channel
+    session: Session,
+    members: Membership,
+    request_id: str,
+    vote: Vote,
+    wish: standing.Wish | None,
+    check: Check | None,
 ) -> Decided | Refusal:
-    now = datetime.now(UTC)
-    found = _lock(session, request_id, now)
+    now = vote.at
+    found = lock_pending(session, request_id, now)
     if isinstance(found, Refusal):
         if (closed := session.get(RequestRow, request_id)) is not None:
-            _refused(session, closed, person, channel, found, now=now)
+            _refused(session, closed, vote.person, vote.channel, found, now=now)
         return found
     parked, request = found
-    policy = policies.active_policy(session)
-    requesters = _requesters_now(session, request)
-    barred = frozenset() if _is_rehearsal(request, policy) else requesters.names
-    bar = _bar_now(request, policy)
-    groups = policy.groups if policy else {}
-    if bar.effect is Effect.FORBID:
-        because = "The policy in force now forbids it."
+    terms = judging.terms_now(session, request, members)
+    if (because := judging.why_forbidden(request, terms)) is not None:
         settlement.settle(session, parked, request, RequestState.FORBIDDEN, because, now=now)
         return Refusal("forbidden", because, 409)
-    votes = _votes(session, request.id)
-    refusal = eligible(bar, groups, barred, person, channel)
-    if refusal is None:
-        refusal = _voted(votes, person)
+    refusal = judging.ineligible(terms, vote.person, vote.channel, vote.account)
+    refusal = refusal or _without_evidence(session, request, terms.bar, now=now)
     if refusal is not None:
-        _refused(session, request, person, channel, refusal, now=now)
+        _refused(session, request, vote.person, vote.channel, refusal, now=now)
         return refusal
-    vote = Vote(person, verdict, reason, channel, now)
-    _cast(session, request, vote)
-    result = tally(bar, groups, barred, [*votes, vote], unattributed=requesters.unattributed)
+    if (pattern := _unmatched_reason(terms.bar, vote)) is not None:
+        # Nothing is entered: whoever leaves out the reason has not tried to get around anything.
+        return Refusal("reason_required", _SAY_WHY.format(pattern), 422)
+    refusal = check(session, request, terms.bar) if check is not None else None
+    refusal = refusal or standing.wished(session, request, terms.bar, vote, wish)
+    if refusal is not None:
+        return refusal
+    votes.record(session, request, vote)
+    result = terms.count(votes.of_request(session, request.id))
     if result.state.is_terminal:
-        settlement.settle(session, parked, request, result.state, result.because, by=person, now=now)
+        _settle(session, parked, request, terms, result, by=vote.person, now=now)
     else:
-        show(session, parked, request)
-        announcements.enqueue_update(session, request, now=now)
-    return Decided(request.id, result.state, _sentence(result))
+        said = f"{vote.person.name} votes to {vote.verdict}; {result.because}"
+        _tell(session, parked, request, members, Event.VOTED, said, by=vote.person, now=now)
+    return Decided(request.id, result.state, _sentence("recorded", result))
 
 
-def _lock(
+def _settle(
+    session: Session,
+    parked: airflow_seams.Parked,
+    request: RequestRow,
+    terms: judging.Terms,
+    result: Tally,
+    *,
+    by: Person,
+    now: datetime,
+) -> None:
+    request.requesters = terms.requesters.to_text()
+    settlement.settle(session, parked, request, result.state, result.because, by=by, now=now)
+    if result.state is RequestState.APPROVED:
+        standing.grant(session, request, terms.bar, now=now)
+
+
+def _without_evidence(session: Session, request: RequestRow, bar: Bar, *, now: datetime) -> Refusal | None:
+    refusal = judging.lacking_evidence(session, request, bar)
+    if refusal is not None and refusal.code == "evidence_pending":
+        # A policy that was activated meanwhile may be the first to ask for it.
+        custody.enqueue(session, request.id, custody.JobKind.VERIFY, now=now)
+    return refusal
+
+
+def _unmatched_reason(bar: Bar, vote: Vote) -> str | None:
+    return first_unmatched(bar.approver_reason, vote.reason) if vote.verdict is Verdict.APPROVE else None
+
+
+_SAY_WHY = "An approval needs a reason of the form {0}, and yours has another; vote again with such a reason."
+
+
+def _take_back(
+    session: Session, members: Membership, request_id: str, person: Person, channel: Channel
+) -> Decided | Refusal:
+    now = datetime.now(UTC)
+    found = lock_pending(session, request_id, now)
+    if isinstance(found, Refusal):
+        return found
+    parked, request = found
+    terms = judging.terms_now(session, request, members)
+    if channel not in terms.bar.deciding:
+        sentence = "This request can be seen here, but not decided, so votes stay as they are."
+        return Refusal("channel_views_only", sentence, 403)
+    # Before anything is entered: settling may let the approval stand for later requests.
+    standing.lock(session, request)
+    if not votes.take_back(session, request, person, channel, now=now):
+        return Refusal("not_voted", "You have no vote on this request.", 404)
+    result = _without_vote(session, request, terms)
+    if result.state.is_terminal:
+        _settle(session, parked, request, terms, result, by=person, now=now)
+    else:
+        said = f"{person.name} takes the vote back; {result.because}"
+        _tell(session, parked, request, members, Event.VOTE_TAKEN_BACK, said, by=person, now=now)
+    return Decided(request.id, result.state, _sentence("taken back", result))
+
+
+def _without_vote(session: Session, request: RequestRow, terms: judging.Terms) -> Tally:
+    """Return what the votes that are left come to: meanwhile they may be enough by themselves."""
+    if (because := judging.why_forbidden(request, terms)) is not None:
+        return Tally(RequestState.FORBIDDEN, because, (), 0)
+    result = terms.count(votes.of_request(session, request.id))
+    lacking = judging.lacking_evidence(session, request, terms.bar)
+    if lacking is not None and result.state is RequestState.APPROVED:
+        because = lacking.sentence[:1].lower() + lacking.sentence[1:]
+        return replace(result, state=RequestState.PENDING, because=because)
+    return result
+
+
+def _tell(
+    session: Session,
+    parked: airflow_seams.Parked,
+    request: RequestRow,
+    members: Membership,
+    event: Event,
+    sentence: str,
+    *,
+    by: Person,
+    now: datetime,
+) -> None:
+    show(session, parked, request, members)
+    announcements.announce(session, request, event, sentence=sentence, by=by, now=now)
+
+
+def lock_pending(
     session: Session, request_id: str, now: datetime
 ) -> tuple[airflow_seams.Parked, RequestRow] | Refusal:
+    """Lock a pending request with all that settling it takes, or say why it cannot be decided."""
     request = session.get(RequestRow, request_id)
     if request is None:
         return Refusal("unknown_request", "There is no such request.", 404)
@@ -120,67 +284,6 @@ def _lock(
         because = f" {request.decided_because}" if request.decided_because else ""
         return Refusal("already_closed", f"The request is already {request.state}.{because}", 409)
     return parked, request
-
-
-def _requesters_now(session: Session, request: RequestRow) -> Requesters:
-    return Requesters.from_text(request.requesters).union(requesters_of(session, request.place))
-
-
-def _is_rehearsal(request: RequestRow, policy: Policy | None) -> bool:
-    """Whether ``dev_mode`` lifts the separation of duties: only where the record will say so."""
-    return policy is not None and policy.dev_mode and Pins.from_text(request.pinned).dev_mode
-
-
-def _bar_now(request: RequestRow, policy: Policy | None) -> Bar:
-    """Return the stricter of the bar pinned at registration and the one in force now."""
-    pinned = Pins.from_text(request.pinned).bar
-    if policy is None:
-        return stricter(pinned, NOTHING_ALLOWS_IT)
-    return stricter(pinned, policy.judge(Facts(request.action, request.sink, Label.parse(request.label))))
-
-
-def _votes(session: Session, request_id: str) -> Sequence[Vote]:
-    rows = session.scalars(select(VoteRow).where(VoteRow.request_id == request_id).order_by(VoteRow.id))
-    return [
-        Vote(Person(r.person_id, r.person_name), Verdict(r.verdict), r.reason, Channel(r.channel), r.at)
-        for r in rows
-    ]
-
-
-def _voted(votes: Sequence[Vote], person: Person) -> Refusal | None:
-    if any(vote.person.id == person.id for vote in votes):
-        return Refusal("already_voted", "You have already voted on this request.", 409)
-    return None
-
-
-def _cast(session: Session, request: RequestRow, vote: Vote) -> None:
-    session.add(
-        VoteRow(
-            request_id=request.id,
-            person_id=vote.person.id,
-            person_name=vote.person.name,
-            verdict=vote.verdict,
-            reason=vote.reason,
-            channel=vote.channel,
-            at=vote.at,
-        )
-    )
-    ledger.append(
-        session,
-        "vote_cast",
-        at=vote.at,
-        actor=vote.person.id,
-        channel=vote.channel,
-        request_id=request.id,
-        place=request.place,
-        details={
-            "verdict": vote.verdict.value,
-            "reason": vote.reason,
-            "name": vote.person.name,
-            "manifest": request.manifest_digest,
-            "not_evidence": Pins.from_text(request.pinned).dev_mode,
-        },
-    )
 
 
 def _refused(
@@ -204,15 +307,15 @@ def _refused(
     )
 
 
-def _sentence(result: Tally) -> str:
+def _sentence(what: str, result: Tally) -> str:
     if result.state.is_terminal:
         return result.because
-    return f"Your vote is recorded; {result.because}"
+    return f"Your vote is {what}; {result.because}"
 
 
 def _withdraw(session: Session, request_id: str, person: Person, channel: Channel) -> Decided | Refusal:
     now = datetime.now(UTC)
-    found = _lock(session, request_id, now)
+    found = lock_pending(session, request_id, now)
     if isinstance(found, Refusal):
         return found
     parked, request = found
@@ -221,7 +324,7 @@ def _withdraw(session: Session, request_id: str, person: Person, channel: Channe
     return Decided(request.id, RequestState.WITHDRAWN, because)
 
 
-def _confirm(session: Session, request_id: str) -> None:
+def confirm(session: Session, request_id: str) -> None:
     """Read back what was committed; somebody else's answer in its place is a conflict.
 
     A server without this plugin could still write the inbox row through Airflow's own route.

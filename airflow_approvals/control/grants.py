@@ -19,12 +19,19 @@ from airflow.models.taskinstance import TaskInstance
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, dag_graph, signing_key
+from airflow_approvals.control import (
+    airflow_seams,
+    airflow_seams_code,
+    announcements,
+    dag_graph,
+    signing_key,
+)
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.core.grant import Claims, Observed, first_difference
 from airflow_approvals.core.models import NO_MAP_INDEX, GrantState, Place
 from airflow_approvals.errors import ContractError
 from airflow_approvals.store import ledger, policies
+from airflow_approvals.store.release_tables import BreakGlassRow
 from airflow_approvals.store.tables import BindingRow, GrantRow, RequestRow
 
 USABLE = (GrantState.LIVE, GrantState.BOUND)
@@ -50,12 +57,14 @@ def issue(session: Session, request: RequestRow, pins: Pins, *, now: datetime) -
         task_id=request.task_id,
         map_index=request.map_index,
         dag_hash=pins.dag_hash,
+        source_hash=pins.source_hash,
         bundle_version=pins.bundle_version,
         policy=request.policy_digest,
         assurance=pins.assurance,
         not_before=int(now.timestamp()),
         not_after=int((now + pins.bar.grant_ttl).timestamp()),
         dev_mode=pins.dev_mode,
+        break_glass=session.get(BreakGlassRow, request.id) is not None,
     )
     row = GrantRow(
         dag_id=request.dag_id,
@@ -73,7 +82,8 @@ def issue(session: Session, request: RequestRow, pins: Pins, *, now: datetime) -
     )
     session.add(row)
     session.flush()
-    _enter(session, "grant_issued", row, at=now, details={"manifest": claims.manifest, "sink": claims.sink})
+    details = {"manifest": claims.manifest, "sink": claims.sink, "assurance": claims.assurance}
+    _enter(session, "grant_issued", row, at=now, details=details)
     return row
 
 
@@ -151,10 +161,14 @@ def refresh(session: Session, grant: GrantRow, dag: Any, ti: TaskInstance | None
             end(session, grant, GrantState.SPENT, "the bound task was seen through", now=now)
     if grant.state in USABLE and grant.not_after <= now:
         end(session, grant, GrantState.EXPIRED, "its time ran out", now=now)
-    if grant.state == GrantState.SPENT and binding is not None:
+    # It may have run out while the bound task was still at work, which then succeeded.
+    if grant.state in (GrantState.SPENT, GrantState.EXPIRED) and binding is not None:
         bound = Place(grant.dag_id, grant.run_id, binding.task_id, binding.map_index)
-        if airflow_seams.was_replaced_after_success(session, bound, binding.first_try):
-            because = f"task {binding.task_id} was cleared after it had succeeded"
+        undone = airflow_seams.was_replaced_after_success(session, bound, binding.first_try)
+        # Marked failed first and cleared then, the task leaves no success in the history.
+        spent = grant.state == GrantState.SPENT
+        if undone or (spent and not airflow_seams.stands_as_done(session, bound, binding.first_try)):
+            because = f"task {binding.task_id} was cleared or marked after it had succeeded"
             end(session, grant, GrantState.KILLED, because, now=now)
     if grant.state in OPENED and (cleared := _cleared(session, grant, binding, dag, ti)):
         end(session, grant, GrantState.KILLED, f"{cleared} was cleared after the approval", now=now)
@@ -189,6 +203,7 @@ def first_lapse(
         task_id=grant.task_id,
         map_index=grant.map_index,
         dag_hash=airflow_seams.dag_hash(session, ti),
+        source_hash=airflow_seams_code.source_hash(session, ti),
         bundle_version=airflow_seams.dag_version(session, ti)[1],
         policy=active.digest if active else "",
         now=int(now.timestamp()),
@@ -197,6 +212,9 @@ def first_lapse(
 
 
 def _is_signed(grant: GrantRow, claims: Claims) -> bool:
+    # By these ids it is bound, spent and counted again.
+    if (claims.grant, claims.request) != (grant.id, grant.request_id):
+        return False
     try:
         return signing_key.load().verify(grant.jws) == claims.to_document()
     except ContractError:
@@ -240,32 +258,29 @@ def is_bound_to(session: Session, grant: GrantRow, ti: TaskInstance) -> bool:
     return binding is not None and (binding.task_id, binding.map_index) == (ti.task_id, ti.map_index)
 
 
-def end(session: Session, grant: GrantRow, state: GrantState, because: str, *, now: datetime) -> None:
-    """End a grant and enter why."""
+def end(
+    session: Session, grant: GrantRow, state: GrantState, because: str, *, now: datetime, tell: bool = True
+) -> None:
+    """End a grant and enter why; ``tell`` is for callers that tell of it themselves."""
     grant.state = state
     grant.ended_at = now
     grant.ended_because = because
     _enter(session, f"grant_{state.value}", grant, at=now, details={"because": because})
-
-
-def end_for_new_try(session: Session, ti: TaskInstance, *, now: datetime) -> None:
-    """Kill what an earlier approval of this gate left usable, when the gate was cleared.
-
-    An automatic retry keeps ``max_tries``; then the recorded decision is applied again.
-    """
-    grant = of_gate(session, airflow_seams.place_of(ti))
-    if grant is None or grant.state == GrantState.KILLED:
-        return
-    recorded = {(task, index): count for task, index, count in json.loads(grant.path_tries)}
-    if recorded.get((ti.task_id, ti.map_index)) != ti.max_tries:
-        end(session, grant, GrantState.KILLED, "the gate was cleared", now=now)
+    if tell and (told := announcements.OF_GRANTS.get(state)) is not None:
+        event, words = told
+        request = session.get_one(RequestRow, grant.request_id)
+        sentence = f"{words}: {because.rstrip('.')}."
+        announcements.announce(session, request, event, sentence=sentence, now=now)
 
 
 def end_for_delete(session: Session, place: Place, *, now: datetime) -> None:
-    """Kill the usable grants of a run whose gate, or a task behind it, was deleted."""
+    """Kill the grants of a run whose gate, or a task behind it, was deleted.
+
+    Spent and expired ones too: they would open the start ring to a run that is made anew by that id.
+    """
     found = (
         select(GrantRow)
-        .where(GrantRow.dag_id == place.dag_id, GrantRow.run_id == place.run_id, GrantRow.state.in_(USABLE))
+        .where(GrantRow.dag_id == place.dag_id, GrantRow.run_id == place.run_id, GrantRow.state.in_(OPENED))
         .order_by(GrantRow.issued_at)
         .with_for_update()
     )

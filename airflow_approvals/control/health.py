@@ -8,10 +8,12 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import lease, signing_key
+from airflow_approvals.config.named_secrets import is_named
+from airflow_approvals.config.settings import Settings
+from airflow_approvals.control import lease, policy_drift, signing_key
 from airflow_approvals.core.models import RequestState
 from airflow_approvals.errors import ApprovalsError
-from airflow_approvals.store import policies
+from airflow_approvals.store import break_glass, policies
 from airflow_approvals.store.session import run_read
 from airflow_approvals.store.tables import IntakeRow, LeaseRow, OutboxRow, RequestRow
 
@@ -52,6 +54,7 @@ def _figures(session: Session, now: datetime) -> dict[str, Any]:
         "unregistered": count,
         "oldest_unregistered": _age(oldest, now),
         "undelivered": session.scalar(undelivered) or 0,
+        "break_glass_overdue": len(break_glass.overdue(session, now)),
     }
 
 
@@ -70,12 +73,14 @@ def _late(figures: dict[str, Any]) -> list[str]:
         problems.append("Gates have asked and their requests are not registered.")
     if figures["undelivered"]:
         problems.append("Messages about open requests could not be delivered.")
+    if figures["break_glass_overdue"]:
+        problems.append("A gate was opened by break-glass and not reviewed in time.")
     return problems
 
 
 def _setup_problems() -> list[str]:
     problems = []
-    for check in (_key_problem, _policy_problem):
+    for check in (_key_problem, _policy_problem, policy_drift.problem, _socket_problem):
         try:
             problem = check()
         except ApprovalsError as error:
@@ -88,6 +93,20 @@ def _setup_problems() -> list[str]:
 def _key_problem() -> str | None:
     signing_key.load()
     return None
+
+
+def _socket_problem() -> str | None:
+    settings = Settings.load()
+    if settings.slack_app_token_file is None or is_named(settings, "slack_signing_secret"):
+        return None
+    if run_read(_holds_sockets):
+        return None
+    return "Nobody holds Slack's sockets, so clicks do not arrive: run `airflow approvals slack socket`."
+
+
+def _holds_sockets(session: Session) -> bool:
+    held = session.get(LeaseRow, lease.SLACK_SOCKET)
+    return held is not None and held.expires_at > datetime.now(UTC)
 
 
 def _policy_problem() -> str | None:

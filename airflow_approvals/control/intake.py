@@ -9,20 +9,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.models.taskinstance import TaskInstance
+from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, dag_graph, grants
+from airflow_approvals.control import airflow_seams, clears, dag_graph
 from airflow_approvals.core.ask import ASK_PARAM, Ask
 from airflow_approvals.core.digest import sha256_digest
 from airflow_approvals.core.models import RequestState
 from airflow_approvals.errors import ContractError
 from airflow_approvals.store import ledger
 from airflow_approvals.store.tables import IntakeRow, RequestRow
+
+#: An intake whose gate has not parked after this long belongs to a task that died.
+ABANDONED_AFTER = timedelta(hours=1)
+#: States of a gate that has asked and is not parked yet.
+ON_ITS_WAY = (TaskInstanceState.RUNNING, TaskInstanceState.QUEUED, TaskInstanceState.SCHEDULED)
+
+
+def waiting(session: Session, *, now: datetime, limit: int) -> list[int]:
+    """Return the ids of intakes that may be ready to become requests, oldest first.
+
+    Those of gates that are still on their way wait apart: enough of them would hold up all others.
+    """
+    place = (IntakeRow.dag_id, IntakeRow.run_id, IntakeRow.task_id, IntakeRow.map_index)
+    ready = ~airflow_seams.is_task_in(place, ON_ITS_WAY) | (IntakeRow.received_at < now - ABANDONED_AFTER)
+    found = select(IntakeRow.id).where(IntakeRow.state == "new", ready)
+    return list(session.scalars(found.order_by(IntakeRow.id).limit(limit)))
 
 
 def is_gate_task(session: Session, ti: TaskInstance) -> bool:
@@ -62,7 +79,7 @@ def take_down(session: Session, ti: TaskInstance, body: Mapping[str, Any], *, no
     session.add(row)
     session.flush()
     if state == "new":
-        grants.end_for_new_try(session, ti, now=now)
+        clears.end_for_new_try(session, ti, digest, now=now)
     else:
         _record_problem(session, row, now=now)
     return row

@@ -16,6 +16,8 @@ from airflow_approvals.store.tables import LeaseRow
 DURATION = timedelta(seconds=20)
 #: Name of the dispatcher's lease.
 DISPATCHER = "dispatcher"
+#: Name of the lease of whoever holds Slack's sockets.
+SLACK_SOCKET = "slack-socket"
 
 
 def new_holder() -> str:

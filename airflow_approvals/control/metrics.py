@@ -10,6 +10,16 @@ from airflow_approvals.control import health
 log = logging.getLogger(__name__)
 
 
+def gauge(name: str, value: float) -> None:
+    """Report one gauge, ``approvals.<name>``."""
+    try:
+        from airflow._shared.observability.metrics import stats
+
+        stats.gauge(f"approvals.{name}", value)
+    except Exception:
+        log.debug("approvals: a metric could not be reported", exc_info=True)
+
+
 def measure_round(duration: timedelta) -> None:
     """Report how long a dispatcher round took and how the control plane is."""
     try:

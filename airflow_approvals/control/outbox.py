@@ -2,7 +2,11 @@
 
 The message of a request is posted at most once: its delivery is reserved (UNIQUE) before the
 post, and after a crash between post and record the channel's history is searched before
-anything is posted again. Updates and private words may be repeated; they do no harm twice.
+anything is posted again. So is its thread, in which every word comes once and in order. Updates
+and private words may be repeated; they do no harm twice.
+
+When the vendor asks to wait, one lane waits: posts into one conversation, or calls of one kind
+where the vendor counts those together. The others go on.
 
 What a message shows is read after the row is claimed, and compared with the database again
 after it was sent: of two late senders the last one finds the difference and queues an update.
@@ -11,28 +15,50 @@ after it was sent: of two late senders the last one finds the difference and que
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from airflow_approvals.channels.facts import RequestFacts
 from airflow_approvals.channels.failures import DeliveryRefusedError, RetryLaterError
-from airflow_approvals.channels.slack import SlackChannel
-from airflow_approvals.config.settings import Settings, read_secret
-from airflow_approvals.core.models import Channel, Place
+from airflow_approvals.control import faults
+from airflow_approvals.control.reminders import ENTRIES, Nudge
+from airflow_approvals.control.sending import (
+    OUTCOME,
+    POSTS,
+    REQUEST,
+    STORY,
+    UPDATE,
+    WHISPER,
+    Append,
+    Job,
+    OutboxDeps,
+    Sent,
+    T,
+    Transactions,
+    send,
+)
+from airflow_approvals.core.models import Channel
 from airflow_approvals.errors import ApprovalsError
 from airflow_approvals.store import outbox as rows
+from airflow_approvals.store.tables import OutboxRow
+
+__all__ = [
+    "OUTCOME",
+    "REQUEST",
+    "STORY",
+    "UPDATE",
+    "WHISPER",
+    "Append",
+    "OutboxDeps",
+    "Transactions",
+    "deliver_due",
+]
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-REQUEST = "request"
-UPDATE = "update"
-WHISPER = "whisper"
 
 BATCH = 20
 #: About an hour with the waits below; requests to wait do not count.
@@ -43,111 +69,13 @@ CLAIM = timedelta(seconds=90)
 #: How far before a reservation a lost post is looked for: clocks differ.
 CLOCK_DIFFERENCE = timedelta(minutes=5)
 _SOON = timedelta(seconds=2)
-_SLACK = Channel.SLACK.value
-
-
-class Transactions(Protocol):
-    """Runs a piece of work in a transaction of its own."""
-
-    def __call__(self, work: Callable[[Session], T], /) -> T:
-        """Return what the work returned, committed."""
-
-
-class Append(Protocol):
-    """Appends to the ledger, as :func:`airflow_approvals.store.ledger.append` does."""
-
-    def __call__(
-        self,
-        session: Session,
-        kind: str,
-        *,
-        at: datetime,
-        actor: str | None = None,
-        channel: Channel | None = None,
-        request_id: str | None = None,
-        place: Place | None = None,
-        details: Mapping[str, Any] | None = None,
-    ) -> int:
-        """Return the number of the new entry."""
-
-
-@dataclass(frozen=True)
-class OutboxDeps:
-    """What delivering rests on. ``clock`` gives the present, aware."""
-
-    run: Transactions
-    append: Append
-    facts: Callable[[Session, str], RequestFacts]
-    slack: SlackChannel
-    clock: Callable[[], datetime]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A claimed row, and what was known when it was claimed.
-
-    ``row_ids`` are all rows that sending it once settles. ``ref`` is the message that stands;
-    ``lost_since`` is set when an earlier post may have arrived unrecorded.
-    """
-
-    row_ids: tuple[int, ...]
-    kind: str
-    request_id: str
-    recipient: str
-    text: str
-    attempts: int
-    ref: str | None = None
-    lost_since: datetime | None = None
-
-
-def slack_configured(settings: Settings) -> bool:
-    """Whether requests are announced in Slack: token, signing secret and channel are all named."""
-    return not missing_slack_options(settings)
-
-
-def missing_slack_options(settings: Settings) -> tuple[str, ...]:
-    """Return the options that are missing for Slack; all three when Slack is not wanted."""
-    named = {
-        "slack_bot_token_file": settings.slack_bot_token_file,
-        "slack_signing_secret_file": settings.slack_signing_secret_file,
-        "slack_channel": settings.slack_channel,
-    }
-    return tuple(name for name, value in named.items() if not value)
-
-
-def slack_channel(settings: Settings) -> SlackChannel | None:
-    """Return the configured channel, or ``None`` without one.
-
-    :raises ConfigurationError: when the token file cannot be read or an option has no valid form.
-    """
-    if settings.slack_bot_token_file is None or settings.slack_channel is None:
-        return None
-    token = read_secret(settings.slack_bot_token_file, "slack_bot_token_file")
-    return SlackChannel(token, settings.slack_channel, settings.slack_api_url)
-
-
-def enqueue(
-    session: Session, request_id: str, kind: str, *, recipient: str = "", text: str = "", now: datetime
-) -> None:
-    """Queue a message for Slack, in the transaction of what it tells.
-
-    The caller asks :func:`slack_configured` first.
-
-    :param kind: ``request``, ``update`` or ``whisper``.
-    :param recipient: for a whisper, the Slack user.
-    :param text: for a whisper, what to say.
-    """
-    rows.add(session, request_id, kind, channel=_SLACK, recipient=recipient, text=text, now=now)
+_IN_A_WHILE = timedelta(seconds=10)
 
 
 def deliver_due(deps: OutboxDeps) -> int:
-    """Send what is due, oldest first; return how many rows that settled.
-
-    When Slack asks to wait, the whole channel waits: what comes later would only be refused too,
-    and order would be lost.
-    """
+    """Send what is due, oldest first; return how many rows that settled."""
     settled = 0
-    due = deps.run(lambda s: rows.due(s, channel=_SLACK, now=deps.clock(), limit=BATCH))
+    due = deps.run(lambda s: rows.due(s, channel=deps.courier.medium, now=deps.clock(), limit=BATCH))
     for row_id in due:
         job = _run(deps, _claim, row_id)
         if job is None:
@@ -156,7 +84,6 @@ def deliver_due(deps: OutboxDeps) -> int:
             settled += _deliver(deps, job)
         except RetryLaterError as busy:
             _run(deps, _hold, job, busy.seconds)
-            break
     return settled
 
 
@@ -164,120 +91,165 @@ def _run(deps: OutboxDeps, work: Callable[..., T], *arguments: Any) -> T:
     return deps.run(lambda session: work(deps, session, *arguments))
 
 
-def _claim(deps: OutboxDeps, session: Session, row_id: int) -> _Job | None:
+def _claim(deps: OutboxDeps, session: Session, row_id: int) -> Job | None:
     now = deps.clock()
     row = rows.claim(session, row_id, now=now, until=now + CLAIM)
     if row is None:
         return None
-    job = _Job((row.id,), row.kind, row.request_id, row.recipient, row.text, row.attempts)
+    lane = _lane(deps, session, row)
+    if (until := rows.held_until(session, lane, besides=row.id, now=now)) is not None:
+        _wait(session, row, until, rows.ASKED_TO_WAIT)
+        return None
+    job = Job((row.id,), row.kind, row.request_id, row.recipient, row.text, row.attempts, lane)
     if row.kind == REQUEST:
         return _reserve(deps, session, job, now)
     if row.kind == UPDATE:
-        return _gather(session, job, now)
-    delivery = rows.delivery_of(session, row.request_id, channel=_SLACK)
+        return _gather(deps, session, job, now)
+    if row.kind in POSTS:
+        return _in_thread(deps, session, row, job, now)
+    delivery = rows.delivery_of(session, row.request_id, channel=deps.courier.medium)
     return replace(job, ref=delivery.message or None) if delivery else job
 
 
-def _reserve(deps: OutboxDeps, session: Session, job: _Job, now: datetime) -> _Job | None:
+def _lane(deps: OutboxDeps, session: Session, row: OutboxRow) -> rows.Lane:
+    """Return what the vendor limits together with a row: posts by conversation, other calls by kind."""
+    medium = deps.courier.medium
+    if row.kind == OUTCOME:
+        return rows.Lane(medium, frozenset({OUTCOME}), recipient=row.recipient)
+    if row.kind not in POSTS:
+        return rows.Lane(medium, frozenset({row.kind}))
+    delivery = rows.delivery_of(session, row.request_id, channel=medium)
+    place = delivery.recipient if delivery is not None else deps.courier.recipient
+    return rows.Lane(medium, POSTS, conversation=place, with_unposted=place == deps.courier.recipient)
+
+
+def _wait(session: Session, row: OutboxRow, until: datetime, why: str | None = None) -> None:
+    rows.uncount_attempt(session, row.id)
+    rows.postpone(session, [row.id], until=until, error=why)
+
+
+def _reserve(deps: OutboxDeps, session: Session, job: Job, now: datetime) -> Job | None:
     """Reserve the post, or find out what has become of an earlier one."""
-    delivery = rows.delivery_of(session, job.request_id, channel=_SLACK)
+    delivery = rows.delivery_of(session, job.request_id, channel=deps.courier.medium)
     if delivery is None:
-        rows.reserve(session, job.request_id, channel=_SLACK, recipient=deps.slack.channel, now=now)
+        rows.reserve(
+            session, job.request_id, channel=deps.courier.medium, recipient=deps.courier.recipient, now=now
+        )
         return job
     if delivery.message:
         rows.finish(session, job.row_ids, rows.SENT)
         return None
-    return replace(job, lost_since=delivery.delivered_at - CLOCK_DIFFERENCE)
+    return replace(job, lost_since=delivery.delivered_at - CLOCK_DIFFERENCE, lost_in=delivery.recipient)
 
 
-def _gather(session: Session, job: _Job, now: datetime) -> _Job | None:
+def _gather(deps: OutboxDeps, session: Session, job: Job, now: datetime) -> Job | None:
     """Take all open updates of the request together; one update shows what all of them would."""
-    delivery = rows.delivery_of(session, job.request_id, channel=_SLACK)
+    delivery = rows.delivery_of(session, job.request_id, channel=deps.courier.medium)
     if delivery is not None and delivery.message:
-        together = rows.open_rows(session, job.request_id, UPDATE, channel=_SLACK)
+        together = rows.open_rows(session, job.request_id, UPDATE, channel=deps.courier.medium)
         row_ids = tuple(row.id for row in together)
         rows.postpone(session, row_ids, until=now + CLAIM)
         return replace(job, ref=delivery.message, row_ids=row_ids)
-    if rows.open_rows(session, job.request_id, REQUEST, channel=_SLACK):
+    _await_message(deps, session, job, rows.SENT, now)
+    return None
+
+
+def _in_thread(deps: OutboxDeps, session: Session, row: OutboxRow, job: Job, now: datetime) -> Job | None:
+    delivery = rows.delivery_of(session, job.request_id, channel=deps.courier.medium)
+    if delivery is None or not delivery.message:
+        _await_message(deps, session, job, rows.DROPPED, now)
+        return None
+    if (until := rows.ahead(session, row, at_once=STORY, planned=tuple(ENTRIES))) is not None:
+        # Not until then: one that is being sent right now only falls due when its sender has died.
+        _wait(session, row, min(max(until, now + _SOON), now + _IN_A_WHILE))
+        return None
+    return replace(job, ref=delivery.message)
+
+
+def _await_message(deps: OutboxDeps, session: Session, job: Job, otherwise: str, now: datetime) -> None:
+    if rows.open_rows(session, job.request_id, REQUEST, channel=deps.courier.medium):
         # The message is still to come. It may be posting right now, with facts from before.
         rows.uncount_attempt(session, job.row_ids[0])
         rows.postpone(session, job.row_ids, until=now + _SOON)
     else:
-        rows.finish(session, job.row_ids, rows.SENT)
-    return None
+        rows.finish(session, job.row_ids, otherwise)
 
 
-def _deliver(deps: OutboxDeps, job: _Job) -> int:
+def _deliver(deps: OutboxDeps, job: Job) -> int:
     """Send one job and write down what came of it; only a request to wait gets out."""
     try:
-        ref, facts = _send(deps, job)
+        sent = send(deps, job)
     except RetryLaterError:
         raise
     except DeliveryRefusedError as error:
-        _run(deps, _give_up, job, error.message)
+        _fail(deps, job, error.message, for_good=True)
     except ApprovalsError as error:
-        _run(deps, _try_again, job, str(error))
+        _fail(deps, job, str(error))
     except Exception as error:
-        log.exception("approvals outbox: could not send %s of request %s", job.kind, job.request_id)
-        _run(deps, _try_again, job, type(error).__name__)
+        faults.report(f"send {job.kind} of request {job.request_id}", error)
+        _fail(deps, job, type(error).__name__)
     else:
-        _run(deps, _settle, job, ref, facts)
+        _run(deps, _settle, job, sent)
         return len(job.row_ids)
     return 0
 
 
-def _send(deps: OutboxDeps, job: _Job) -> tuple[str | None, RequestFacts | None]:
-    if job.kind == WHISPER:
-        channel = job.ref.split(":")[0] if job.ref else None
-        deps.slack.whisper(job.recipient, job.text, channel=channel)
-        return None, None
-    facts = deps.run(lambda session: deps.facts(session, job.request_id))
-    if job.ref is not None:
-        deps.slack.update(job.ref, facts)
-        return None, facts
-    if job.lost_since is not None and (lost := deps.slack.find(job.request_id, since=job.lost_since)):
-        # What it shows may be out of date.
-        deps.slack.update(lost, facts)
-        return lost, facts
-    return _post(deps, job, facts), facts
-
-
-def _post(deps: OutboxDeps, job: _Job, facts: RequestFacts) -> str:
-    try:
-        return deps.slack.post(facts)
-    except RetryLaterError:
-        deps.run(lambda session: rows.release(session, job.request_id, channel=_SLACK))
-        raise
-
-
-def _settle(
-    deps: OutboxDeps, session: Session, job: _Job, ref: str | None, shown: RequestFacts | None
-) -> None:
+def _settle(deps: OutboxDeps, session: Session, job: Job, sent: Sent) -> None:
     now = deps.clock()
-    if ref is not None:
-        rows.record(session, job.request_id, ref, channel=_SLACK, now=now)
-    rows.finish(session, job.row_ids, rows.SENT)
-    if shown is None:
+    if sent.ref is not None:
+        rows.record(session, job.request_id, sent.ref, channel=deps.courier.medium, now=now)
+    rows.finish(session, job.row_ids, rows.DROPPED if sent.dropped else rows.SENT)
+    if sent.nudge is not None:
+        _enter_nudge(deps, session, job, sent.nudge)
+    if sent.facts is None:
         return
     stands = deps.facts(session, job.request_id)
-    queued = rows.open_rows(session, job.request_id, UPDATE, channel=_SLACK)
-    if _standing(stands) != _standing(shown) and not queued:
-        enqueue(session, job.request_id, UPDATE, now=now)
+    # One that is claimed may have been overwritten by this one: only what is still to start counts.
+    opened = rows.open_rows(session, job.request_id, UPDATE, channel=deps.courier.medium)
+    if _standing(stands) != _standing(sent.facts) and not any(row.due_at <= now for row in opened):
+        rows.add(session, job.request_id, UPDATE, channel=deps.courier.medium, now=now)
+
+
+def _enter_nudge(deps: OutboxDeps, session: Session, job: Job, nudge: Nudge) -> None:
+    deps.append(
+        session,
+        ENTRIES[job.kind],
+        at=deps.clock(),
+        channel=_channel(deps),
+        request_id=job.request_id,
+        details={"people": list(nudge.people), "group": job.recipient, "medium": deps.courier.medium},
+    )
+
+
+def _channel(deps: OutboxDeps) -> Channel | None:
+    """Return the channel that the medium is; one where nobody votes is none."""
+    medium = deps.courier.medium
+    return Channel(medium) if medium in set(Channel) else None
 
 
 def _standing(facts: RequestFacts) -> tuple[object, ...]:
     return facts.state, facts.votes, facts.decided_because
 
 
-def _try_again(deps: OutboxDeps, session: Session, job: _Job, error: str) -> None:
-    if job.attempts >= MAX_ATTEMPTS:
-        _give_up(deps, session, job, error)
+def _fail(deps: OutboxDeps, job: Job, error: str, *, for_good: bool = False) -> None:
+    """Write a failure down; once a message is given up, Airflow's page says so."""
+    if not (for_good or job.attempts >= MAX_ATTEMPTS):
+        _run(deps, _try_again, job, error)
         return
+    _run(deps, _give_up, job, error)
+    try:
+        deps.given_up(job.request_id)
+    except Exception as fault:
+        # It holds up no other message; the page says it the next time that it is rendered.
+        faults.report(f"show what was not delivered of request {job.request_id}", fault)
+
+
+def _try_again(deps: OutboxDeps, session: Session, job: Job, error: str) -> None:
     wait = min(timedelta(seconds=2**job.attempts), MAX_WAIT)
     rows.postpone(session, job.row_ids, until=deps.clock() + wait, error=error)
 
 
-def _give_up(deps: OutboxDeps, session: Session, job: _Job, error: str) -> None:
+def _give_up(deps: OutboxDeps, session: Session, job: Job, error: str) -> None:
     """The decision does not depend on it: people can still answer in Airflow."""
     log.warning("approvals outbox: gave up on %s of request %s: %s", job.kind, job.request_id, error)
     rows.finish(session, job.row_ids, rows.FAILED, error=error)
@@ -285,14 +257,19 @@ def _give_up(deps: OutboxDeps, session: Session, job: _Job, error: str) -> None:
         session,
         "delivery_failed",
         at=deps.clock(),
-        channel=Channel.SLACK,
+        channel=_channel(deps),
         request_id=job.request_id,
-        details={"kind": job.kind, "error": error, "attempts": job.attempts},
+        details={
+            "medium": deps.courier.medium,
+            "kind": job.kind,
+            "error": error,
+            "attempts": job.attempts,
+        },
     )
 
 
-def _hold(deps: OutboxDeps, session: Session, job: _Job, seconds: float) -> None:
+def _hold(deps: OutboxDeps, session: Session, job: Job, seconds: float) -> None:
     until = deps.clock() + timedelta(seconds=seconds)
     rows.uncount_attempt(session, job.row_ids[0])
-    rows.postpone(session, job.row_ids, until=until, error="Slack asked to wait.")
-    rows.hold(session, channel=_SLACK, until=until)
+    rows.postpone(session, job.row_ids, until=until, error=rows.ASKED_TO_WAIT)
+    rows.hold(session, job.lane, until=until)

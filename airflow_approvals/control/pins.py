@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from airflow_approvals.core.policy import Bar
+from airflow_approvals.core.bar import Bar
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,10 @@ class Pins:
     """The bar, the sink and the code as they stood at registration.
 
     ``fingerprint`` is the keyed fingerprint of the sink's Connection, empty when it is not
-    defined; ``consumers`` are the tasks that stand behind the gate.
+    defined; ``consumers`` are the tasks that stand behind the gate;
+    ``clear_number`` is how often tasks of the run had been cleared; ``source_hash`` is Airflow's
+    hash of the DAG file, empty in requests from before it was pinned; ``endpoint`` is where the
+    Connection leads, and ``endpoint_changed`` that people last approved another one for this sink.
     """
 
     bar: Bar
@@ -27,6 +30,10 @@ class Pins:
     bundle_version: str
     consumers: tuple[str, ...]
     dev_mode: bool
+    clear_number: int = 0
+    source_hash: str = ""
+    endpoint: str = ""
+    endpoint_changed: bool = False
 
     def to_text(self) -> str:
         """Return the JSON text that is stored with a request."""

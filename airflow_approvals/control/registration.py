@@ -7,35 +7,40 @@ code as they stand, and the inbox row shows the server's rendering instead of th
 from __future__ import annotations
 
 import json
-import secrets
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
-from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, announcements, dag_graph, grants, settlement, signing_key
-from airflow_approvals.control.intake import CONFLICT
+from airflow_approvals.control import (
+    airflow_seams,
+    airflow_seams_connections,
+    announcements,
+    clears,
+    code_authors,
+    crowding,
+    dag_graph,
+    grants,
+    judging,
+    pinning,
+    settlement,
+    standing,
+)
+from airflow_approvals.control.announcements import Event
+from airflow_approvals.control.intake import ABANDONED_AFTER, CONFLICT, ON_ITS_WAY
 from airflow_approvals.control.pins import Pins
-from airflow_approvals.control.requesters import Requesters, requesters_of
+from airflow_approvals.control.requesters import Requesters
 from airflow_approvals.control.views import show
 from airflow_approvals.core.ask import Ask
-from airflow_approvals.core.models import Place, RequestState
-from airflow_approvals.core.policy import NOTHING_ALLOWS_IT, Effect, Facts, Policy
-from airflow_approvals.store import ledger, policies
+from airflow_approvals.core.bar import Effect, EvidenceDemand
+from airflow_approvals.core.demands import first_unmet
+from airflow_approvals.core.models import GrantState, Place, RequestState
+from airflow_approvals.core.policy import Assurance
+from airflow_approvals.identity.directory import Membership
+from airflow_approvals.store import custody, ledger, policies
 from airflow_approvals.store.session import run_read, run_transaction
 from airflow_approvals.store.tables import GrantRow, IntakeRow, RequestRow
-
-#: An intake whose gate has not parked after this long belongs to a task that died.
-ABANDONED_AFTER = timedelta(hours=1)
-
-
-def new_intakes(session: Session, *, limit: int = 100) -> Sequence[IntakeRow]:
-    """Return intakes that may be ready to become requests, oldest first."""
-    found = select(IntakeRow).where(IntakeRow.state == "new").order_by(IntakeRow.id).limit(limit)
-    return list(session.scalars(found))
 
 
 def register(
@@ -44,10 +49,14 @@ def register(
     *,
     now: datetime,
     lookup: airflow_seams.Lookup = airflow_seams.connection_parts,
+    authors: Requesters = code_authors.NOT_READ,
+    members: Membership | None = None,
 ) -> RequestRow | None:
     """Turn one intake into a request, when its gate is ready for it.
 
     :param lookup: gives what identifies a Connection; see :func:`lookup_before`.
+    :param authors: who wrote the gate's code, read before for the same reason.
+    :param members: who is in which group; read before too.
     :returns: the request, or ``None`` while the gate is still on its way (or has gone).
     """
     intake = session.get(IntakeRow, intake_id)
@@ -61,15 +70,15 @@ def register(
         intake.state = "abandoned"
         return None
     if not parked.is_waiting:
-        if parked.ti.state not in _ON_ITS_WAY or now - intake.received_at > ABANDONED_AFTER:
+        if parked.ti.state not in ON_ITS_WAY or now - intake.received_at > ABANDONED_AFTER:
             intake.state = "abandoned"
         return None
     grants.lock_run(session, intake.place)
-    return _register_parked(session, parked, intake, now=now, lookup=lookup)
+    return _register_parked(session, parked, intake, now=now, lookup=lookup, authors=authors, members=members)
 
 
-def lookup_before(session: Session, intake_id: int) -> str | None:
-    """Return the Connection that registering this intake will ask for.
+def lookup_before(session: Session, intake_id: int) -> tuple[str, str | None] | None:
+    """Return the Connection that registering this intake will ask for, and the team of the DAG.
 
     Reading a Connection takes a database connection of its own, so it is read before the
     registering transaction holds locks; with both at once the pool could run dry.
@@ -79,35 +88,61 @@ def lookup_before(session: Session, intake_id: int) -> str | None:
     if intake is None or policy is None:
         return None
     sink = policy.sinks.get(json.loads(intake.ask).get("sink", ""))
-    return sink.connection if sink is not None else None
+    if sink is None:
+        return None
+    return sink.connection, airflow_seams_connections.team_of(session, intake.dag_id)
 
 
 def register_now(intake_id: int) -> str | None:
     """Register an intake in a transaction of its own; return the request's id."""
-    conn_id = run_read(partial(lookup_before, intake_id=intake_id))
-    known = {conn_id: airflow_seams.connection_parts(conn_id)} if conn_id is not None else {}
+    conn_id, team = run_read(partial(lookup_before, intake_id=intake_id)) or (None, None)
+    known = {conn_id: airflow_seams.connection_parts(conn_id, team)} if conn_id is not None else {}
+    authors = code_authors.answer(run_read(partial(_question, intake_id=intake_id)))
+    members = judging.membership_now()
 
     def lookup(wanted: str) -> tuple[str, ...] | None:
-        return known[wanted] if wanted in known else airflow_seams.connection_parts(wanted)
+        return known[wanted] if wanted in known else airflow_seams.connection_parts(wanted, team)
 
     def work(session: Session) -> str | None:
-        request = register(session, intake_id, now=datetime.now(UTC), lookup=lookup)
+        now = datetime.now(UTC)
+        request = register(session, intake_id, now=now, lookup=lookup, authors=authors, members=members)
         return request.id if request is not None else None
 
     return run_transaction(work)
 
 
+def _question(session: Session, intake_id: int) -> code_authors.Question | None:
+    intake = session.get(IntakeRow, intake_id)
+    return code_authors.question(session, intake.place) if intake is not None else None
+
+
 def give_up(session: Session, intake_id: int, why: str) -> None:
-    """Put an intake aside that cannot be registered, so that it holds up no other."""
-    intake = session.get(IntakeRow, intake_id, with_for_update=True)
+    """Put an intake aside that cannot be registered, and end its gate with a sentence.
+
+    While the gate is still on its way the intake stays: the next round comes here again.
+    """
+    intake = session.get(IntakeRow, intake_id)
     if intake is None or intake.state != "new":
         return
+    parked = airflow_seams.lock_gate(session, intake.place)
+    session.refresh(intake, with_for_update=True)
+    if intake.state != "new":
+        return
+    is_its_try = parked is not None and parked.is_try(intake.ti_id, intake.try_number)
+    if is_its_try and parked is not None and parked.ti.state in ON_ITS_WAY:
+        return
     intake.state = "failed"
+    grants.lock_run(session, intake.place)
+    if is_its_try and parked is not None and parked.is_waiting:
+        settlement.turn_away(session, parked, _UNREGISTERED.format(why=why), now=datetime.now(UTC))
     details = {"ask": intake.ask_digest, "try_number": intake.try_number, "because": why}
     ledger.append(session, "intake_invalid", at=datetime.now(UTC), place=intake.place, details=details)
 
 
-_ON_ITS_WAY = (TaskInstanceState.RUNNING, TaskInstanceState.QUEUED, TaskInstanceState.SCHEDULED)
+_UNREGISTERED = (
+    "The approvals server could not register this request ({why}); its log says more. "
+    "Clear the gate to ask again."
+)
 
 
 def _register_parked(
@@ -117,6 +152,8 @@ def _register_parked(
     *,
     now: datetime,
     lookup: airflow_seams.Lookup,
+    authors: Requesters,
+    members: Membership | None,
 ) -> RequestRow | None:
     dag = dag_graph.load_dag(session, parked.ti)
     if dag is None or not dag_graph.is_gate(dag.task_dict[intake.task_id]):
@@ -129,8 +166,8 @@ def _register_parked(
         settlement.reapply(session, parked, request, grant, now=now)
         return request
     behind = dag_graph.tasks_behind(dag, intake.task_id)
-    request = _pin(session, parked, intake, ask, behind, now=now, lookup=lookup)
-    _open(session, parked, request, intake, now=now)
+    request = pinning.pin(session, parked, intake, ask, behind, now=now, lookup=lookup, authors=authors)
+    _open(session, parked, request, ask, intake, members, now=now)
     return request
 
 
@@ -139,15 +176,25 @@ def _decided_before(
 ) -> tuple[RequestRow, GrantRow | None] | None:
     """Return what was decided on the same ask before Airflow retried the gate, with its usable grant.
 
-    After an expiry, or once somebody cleared the gate, people are asked again.
+    After an expiry, a crowd, or a clear of the gate, people are asked again.
     """
     request = newest_request(session, airflow_seams.place_of(parked.ti))
     if request is None or request.ask_digest != ask.digest or request.gate_tries != parked.ti.max_tries:
         return None
+    if clears.was_cleared_at_work(session, request):
+        return None
     if request.state == RequestState.APPROVED:
         grant = grants.of_gate(session, request.place)
-        return (request, grant) if grant is not None and grant.state in grants.USABLE else None
-    return (request, None) if request.state in _SHUT_FOR_GOOD else None
+        return (request, grant) if grant is not None and _still_opens(session, grant) else None
+    for_good = request.state in _SHUT_FOR_GOOD and not crowding.was_turned_away(request)
+    return (request, None) if for_good else None
+
+
+def _still_opens(session: Session, grant: GrantRow) -> bool:
+    """Whether a grant is usable, or the custodian has released by it and the gate has only to be told."""
+    if grant.state == GrantState.SPENT:
+        return custody.receipt_of(session, grant.request_id) is not None
+    return grant.state in grants.USABLE
 
 
 _SHUT_FOR_GOOD = (
@@ -158,82 +205,22 @@ _SHUT_FOR_GOOD = (
 )
 
 
-def _pin(
+def _open(
     session: Session,
     parked: airflow_seams.Parked,
-    intake: IntakeRow,
+    request: RequestRow,
     ask: Ask,
-    consumers: frozenset[str],
+    intake: IntakeRow,
+    members: Membership | None,
     *,
     now: datetime,
-    lookup: airflow_seams.Lookup,
-) -> RequestRow:
-    policy = policies.active_policy(session)
-    pins = _pins(session, parked, policy, ask, consumers, lookup)
-    requesters = requesters_of(session, intake.place)
-    ttl = min(pins.bar.request_ttl, timedelta(seconds=ask.timeout_seconds))
-    request = RequestRow(
-        dag_id=intake.dag_id,
-        run_id=intake.run_id,
-        task_id=intake.task_id,
-        map_index=intake.map_index,
-        id=secrets.token_hex(16),
-        ti_id=intake.ti_id,
-        try_number=intake.try_number,
-        state=RequestState.PENDING,
-        ask=intake.ask,
-        ask_digest=intake.ask_digest,
-        manifest_digest=ask.data.digest,
-        action=ask.action,
-        sink=ask.sink,
-        label=ask.label.word,
-        policy_digest=policy.digest if policy else "",
-        pinned=pins.to_text(),
-        requesters=requesters.to_text(),
-        unattributed=requesters.unattributed,
-        subject="",
-        body="",
-        created_at=now,
-        # The clock starts when the task asked, not when the dispatcher came round.
-        expires_at=intake.received_at + ttl,
-    )
-    session.add(request)
-    session.flush()
-    return request
-
-
-def _pins(
-    session: Session,
-    parked: airflow_seams.Parked,
-    policy: Policy | None,
-    ask: Ask,
-    consumers: frozenset[str],
-    lookup: airflow_seams.Lookup,
-) -> Pins:
-    bar = policy.judge(Facts(ask.action, ask.sink, ask.label)) if policy else NOTHING_ALLOWS_IT
-    sink = policy.sinks.get(ask.sink) if policy else None
-    parts = lookup(sink.connection) if sink else None
-    number, bundle_version = airflow_seams.dag_version(session, parked.ti)
-    return Pins(
-        bar=bar,
-        connection=sink.connection if sink else "",
-        uri_prefix=sink.uri_prefix if sink else "",
-        assurance=str(sink.assurance) if sink else "",
-        fingerprint=signing_key.load().fingerprint(parts) if parts else "",
-        dag_hash=airflow_seams.dag_hash(session, parked.ti),
-        dag_version=number,
-        bundle_version=bundle_version,
-        consumers=tuple(sorted(consumers)),
-        dev_mode=policy.dev_mode if policy else False,
-    )
-
-
-def _open(
-    session: Session, parked: airflow_seams.Parked, request: RequestRow, intake: IntakeRow, *, now: datetime
 ) -> None:
     """Enter and announce the request, and settle at once what needs no person."""
-    show(session, parked, request)
+    # Locked before the ledger's head, as wherever one ends.
+    carried = standing.lock(session, request)
+    show(session, parked, request, members)
     pins = Pins.from_text(request.pinned)
+    requesters = Requesters.from_text(request.requesters)
     details = {
         "ask": request.ask_digest,
         "manifest": request.manifest_digest,
@@ -241,8 +228,11 @@ def _open(
         "action": request.action,
         "label": request.label,
         "policy": request.policy_digest,
+        "assurance": pins.assurance,
+        "endpoint_changed": pins.endpoint_changed,
         "rules": list(pins.bar.rules),
-        "requesters": [list(member) for member in Requesters.from_text(request.requesters).members],
+        "requesters": [list(member) for member in requesters.members],
+        "requesters_unknown": list(requesters.notes),
         "expires_at": request.expires_at.isoformat(),
         "not_evidence": pins.dev_mode,
     }
@@ -254,25 +244,39 @@ def _open(
         place=request.place,
         details=details,
     )
-    verdict = _without_people(session, request, pins, intake)
-    if verdict is None:
-        announcements.enqueue_request(session, request, now=now)
+    verdict = _without_people(session, request, ask, pins, intake)
+    verdict = verdict or standing.use(session, request, carried, members, now=now)
+    if verdict is None and crowding.turned_away(session, parked, request, now=now):
+        return
+    if verdict is None and pins.bar.evidence is EvidenceDemand.VERIFIED:
+        # Announced once the custodian has looked: nobody is asked about data on a task's word.
+        custody.enqueue(session, request.id, custody.JobKind.VERIFY, now=now)
+    elif verdict is None:
+        announcements.announce(session, request, Event.REQUESTED, now=now)
     else:
         settlement.settle(session, parked, request, *verdict, now=now)
 
 
 def _without_people(
-    session: Session, request: RequestRow, pins: Pins, intake: IntakeRow
+    session: Session, request: RequestRow, ask: Ask, pins: Pins, intake: IntakeRow
 ) -> tuple[RequestState, str] | None:
     if _has_conflict(session, intake):
         return RequestState.CONFLICT, CONFLICT
     if pins.bar.effect == Effect.FORBID:
         return RequestState.FORBIDDEN, _why_forbidden(request, pins)
     if not pins.fingerprint:
-        return RequestState.FORBIDDEN, f"The sink's connection {pins.connection} is not defined in Airflow."
+        return RequestState.FORBIDDEN, _why_unreachable(pins)
+    if unmet := first_unmet(pins.bar, ask, unattributed=request.unattributed):
+        return RequestState.FORBIDDEN, unmet
     if pins.bar.effect == Effect.PERMIT:
         return RequestState.APPROVED, f"Permitted without a vote by rule {', '.join(pins.bar.rules)}."
     return None
+
+
+def _why_unreachable(pins: Pins) -> str:
+    if pins.assurance == Assurance.CONTENT_BOUND:
+        return f"No custodian is running that serves connection {pins.connection}."
+    return f"The sink's connection {pins.connection} is not defined in Airflow."
 
 
 def _why_forbidden(request: RequestRow, pins: Pins) -> str:
@@ -300,7 +304,7 @@ def request_at(place: Place) -> str | None:
     intake_id = run_read(partial(_waiting_intake, place=place))
     if intake_id is not None:
         register_now(intake_id)
-    return run_read(partial(_newest_id, place=place))
+    return run_read(partial(newest_id, place=place))
 
 
 def _waiting_intake(session: Session, place: Place) -> int | None:
@@ -314,21 +318,18 @@ def _waiting_intake(session: Session, place: Place) -> int | None:
     )
 
 
-def _newest_id(session: Session, place: Place) -> str | None:
+def newest_id(session: Session, place: Place) -> str | None:
+    """Return the id of the newest request of a gate, registering nothing."""
     request = newest_request(session, place)
     return request.id if request is not None else None
 
 
 def newest_request(session: Session, place: Place) -> RequestRow | None:
     """Return the newest request of a gate."""
-    return session.scalar(
-        select(RequestRow)
-        .where(
-            RequestRow.dag_id == place.dag_id,
-            RequestRow.run_id == place.run_id,
-            RequestRow.task_id == place.task_id,
-            RequestRow.map_index == place.map_index,
-        )
-        .order_by(RequestRow.created_at.desc())
-        .limit(1)
+    of_gate = select(RequestRow).where(
+        RequestRow.dag_id == place.dag_id,
+        RequestRow.run_id == place.run_id,
+        RequestRow.task_id == place.task_id,
+        RequestRow.map_index == place.map_index,
     )
+    return session.scalar(of_gate.order_by(RequestRow.created_at.desc()).limit(1))

@@ -12,11 +12,13 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from airflow_approvals.control import airflow_seams, announcements, grants
+from airflow_approvals.control.announcements import Event
 from airflow_approvals.control.intake import CONFLICT
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.core.gate import APPROVE_OPTION, OUTCOME_KEY, REJECT_OPTION
 from airflow_approvals.core.models import GrantState, Person, RequestState
-from airflow_approvals.store import ledger
+from airflow_approvals.core.policy import Assurance
+from airflow_approvals.store import custody, ledger
 from airflow_approvals.store.tables import GrantRow, RequestRow
 
 #: Who answers Airflow's inbox when no person does: expiry, withdrawal, policy.
@@ -36,11 +38,13 @@ def settle(
     because: str,
     *,
     by: Person = CONTROL_PLANE,
+    told: bool = True,
     now: datetime,
 ) -> None:
     """Make the request final and send its gate on its way.
 
     :param state: a terminal state; ``approved`` issues the grant.
+    :param told: whether people and programs are told; the ledger is in any case.
     :raises ConfigurationError: when a grant cannot be signed; nothing is written then.
     """
     pins = Pins.from_text(request.pinned)
@@ -49,9 +53,14 @@ def settle(
     request.decided_because = because
     grant = grants.issue(session, request, pins, now=now) if state == RequestState.APPROVED else None
     _enter(session, request, f"request_{state.value}", because, by=by, now=now)
-    if parked.is_waiting and parked.is_try(request.ti_id, request.try_number):
+    if grant is not None and pins.assurance == Assurance.CONTENT_BOUND:
+        # The gate stays parked until the custodian has copied; Airflow's sweep must not end that.
+        parked.ti.trigger_timeout = None
+        custody.enqueue(session, request.id, custody.JobKind.RELEASE, now=now)
+    elif parked.is_waiting and parked.is_try(request.ti_id, request.try_number):
         answer(session, parked, request, pins, grant, because, by=by, now=now)
-    announcements.enqueue_update(session, request, now=now)
+    if told:
+        _announce_end(session, request, by=by, now=now)
 
 
 def answer(
@@ -68,7 +77,30 @@ def answer(
     """Write the outcome into the inbox and resume the gate."""
     outcome: dict[str, Any] = {"outcome": request.state, "because": because}
     if grant is not None:
-        outcome["grant"] = grants.reference(grant, pins.uri_prefix)
+        receipt = custody.receipt_of(session, request.id)
+        outcome["grant"] = {**grants.reference(grant, pins.uri_prefix), "receipt": receipt}
+    _resume(session, parked, request, outcome, by=by, now=now)
+    if grant is not None:
+        grants.remember_path(session, grant, pins.consumers)
+
+
+def answer_unreleased(
+    session: Session, parked: airflow_seams.Parked, request: RequestRow, because: str, *, now: datetime
+) -> None:
+    """Resume an approved gate shut: what was approved could not be released."""
+    outcome = {"outcome": "release_failed", "because": because}
+    _resume(session, parked, request, outcome, by=CONTROL_PLANE, now=now)
+
+
+def _resume(
+    session: Session,
+    parked: airflow_seams.Parked,
+    request: RequestRow,
+    outcome: Mapping[str, Any],
+    *,
+    by: Person,
+    now: datetime,
+) -> None:
     airflow_seams.resume(
         session,
         parked,
@@ -81,8 +113,22 @@ def answer(
     request.gate_tries = parked.ti.max_tries
     session.flush()
     grants.count_resume(session, request.place)
-    if grant is not None:
-        grants.remember_path(session, grant, pins.consumers)
+
+
+def turn_away(session: Session, parked: airflow_seams.Parked, because: str, *, now: datetime) -> None:
+    """Resume a gate that has no request as failed, and say why on its page."""
+    airflow_seams.resume(
+        session,
+        parked,
+        options=[REJECT_OPTION],
+        by=CONTROL_PLANE,
+        outcome={"outcome": "failed", "because": because},
+        outcome_key=OUTCOME_KEY,
+        now=now,
+    )
+    airflow_seams.explain(session, parked.ti, because)
+    session.flush()
+    grants.count_resume(session, airflow_seams.place_of(parked.ti))
 
 
 def option_of(state: RequestState) -> str:
@@ -121,7 +167,8 @@ def close_if_due(
     if not parked.is_waiting:
         _abandon(session, request, "The gate stopped waiting without a decision of this server.", now=now)
         return True
-    if request.expires_at > now:
+    # A conflict may have been found after ``now`` was read, while its locks were waited for.
+    if request.expires_at > now and request.decided_because != CONFLICT:
         return False
     state = RequestState.CONFLICT if request.decided_because == CONFLICT else RequestState.EXPIRED
     settle(session, parked, request, state, SENTENCES[state], now=now)
@@ -133,7 +180,7 @@ def _abandon(session: Session, request: RequestRow, because: str, *, now: dateti
     request.decided_at = now
     request.decided_because = because
     _enter(session, request, "request_withdrawn", because, by=CONTROL_PLANE, now=now)
-    announcements.enqueue_update(session, request, now=now)
+    _announce_end(session, request, by=CONTROL_PLANE, now=now)
 
 
 def mark_conflict(session: Session, request: RequestRow, because: str, *, now: datetime) -> None:
@@ -142,9 +189,15 @@ def mark_conflict(session: Session, request: RequestRow, because: str, *, now: d
     request.decided_because = because
     grant = grants.of_gate(session, request.place)
     if grant is not None and grant.request_id == request.id and grant.state in grants.OPENED:
-        grants.end(session, grant, GrantState.KILLED, because, now=now)
+        grants.end(session, grant, GrantState.KILLED, because, now=now, tell=False)
     _enter(session, request, "request_conflict", because, by=CONTROL_PLANE, now=now)
-    announcements.enqueue_update(session, request, now=now)
+    _announce_end(session, request, by=CONTROL_PLANE, now=now)
+
+
+def _announce_end(session: Session, request: RequestRow, *, by: Person, now: datetime) -> None:
+    event = Event.EXPIRED if request.state == RequestState.EXPIRED else Event.DECIDED
+    sentence = request.decided_because or ""
+    announcements.announce(session, request, event, sentence=sentence, by=by, now=now)
 
 
 def _enter(

@@ -40,6 +40,7 @@ from airflow_approvals.errors import ConfigurationError, ContractError
 
 ALGORITHM = "Ed25519"
 TOKEN_TYPE = "approval-grant+jws"  # noqa: S105 - a media type
+EVIDENCE_TYPE = "approval-evidence+jws"
 _FINGERPRINT_KEY = b"airflow-approvals connection fingerprint v1"
 _MAX_KEY_BYTES = 16 * 1024
 _GENERATE = "Generate one with `airflow approvals keys generate FILE`."
@@ -76,9 +77,12 @@ class SigningKey:
     def _jwk(self) -> OKPKey:
         return OKPKey.import_key(_pem(self.private))
 
-    def sign(self, claims: Mapping[str, Any]) -> str:
-        """Return the claims as a compact JWS."""
-        header = {"alg": ALGORITHM, "kid": self.kid, "typ": TOKEN_TYPE}
+    def sign(self, claims: Mapping[str, Any], *, kind: str = TOKEN_TYPE) -> str:
+        """Return the claims as a compact JWS.
+
+        :param kind: its media type, so that what is signed as one thing is never taken for another.
+        """
+        header = {"alg": ALGORITHM, "kid": self.kid, "typ": kind}
         payload = json.dumps(dict(claims), sort_keys=True, separators=(",", ":"))
         return jws.serialize_compact(header, payload, self._jwk, algorithms=[ALGORITHM])
 

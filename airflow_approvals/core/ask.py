@@ -26,6 +26,7 @@ MAX_LISTED_OBJECTS = 20
 MAX_LISTED_COUNTS = 200
 #: Authors' text is cut to this many characters each before it is sent.
 MAX_TEXT = 4000
+MAX_TICKET = 100
 MAX_TIMEOUT_SECONDS = 366 * 24 * 3600
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -175,16 +176,20 @@ class Ask:
     subject: str | None
     body: str | None
     timeout_seconds: int
+    ticket: str | None = None
+
+    @property
+    def evidence_of_this_data(self) -> ReportedEvidence | None:
+        """The evidence, when there is any: evidence of another manifest says nothing about this one."""
+        if self.evidence is None or self.evidence.subject != self.data.digest:
+            return None
+        return self.evidence
 
     @property
     def label(self) -> Label:
-        """The label the policy goes by: the evidence's, restricted without usable evidence.
-
-        Evidence of another manifest says nothing about this one.
-        """
-        if self.evidence is None or self.evidence.subject != self.data.digest:
-            return Label.RESTRICTED
-        return self.evidence.label
+        """The label the policy goes by: the evidence's, restricted without usable evidence."""
+        evidence = self.evidence_of_this_data
+        return Label.RESTRICTED if evidence is None else evidence.label
 
     @cached_property
     def digest(self) -> str:
@@ -203,6 +208,7 @@ class Ask:
             "subject": self.subject,
             "body": self.body,
             "timeout_seconds": self.timeout_seconds,
+            "ticket": self.ticket,
         }
 
     @classmethod
@@ -220,6 +226,7 @@ class Ask:
             subject=_bounded(fields.optional_text("subject"), "subject", MAX_TEXT),
             body=_bounded(fields.optional_text("body"), "body", MAX_TEXT),
             timeout_seconds=fields.count("timeout_seconds"),
+            ticket=_bounded(fields.optional_text("ticket"), "ticket", MAX_TICKET),
         )
         fields.end()
         if not 1 <= ask.timeout_seconds <= MAX_TIMEOUT_SECONDS:

@@ -80,17 +80,30 @@ class Channel(enum.StrEnum):
     UI = "ui"
     API = "api"
     SLACK = "slack"
+    TEAMS = "teams"
+
+
+#: Where an account of another service votes, and counts only when the policy says whose it is.
+CHATS = frozenset({Channel.SLACK, Channel.TEAMS})
 
 
 @dataclass(frozen=True)
 class Vote:
-    """One person's verdict; one per person and request."""
+    """One person's verdict; one per person and request.
+
+    ``ticket`` is a ticket number that came with it, ``account`` the chat account that it came from; the
+    ledger keeps them, the vote's row does not. ``said_at`` is when the person said so, where that may be
+    long before ``at``.
+    """
 
     person: Person
     verdict: Verdict
     reason: str
     channel: Channel
     at: datetime
+    ticket: str = ""
+    account: str = ""
+    said_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -12,35 +12,30 @@ How a policy is read from its document: :mod:`airflow_approvals.core.policy_pars
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
-from fnmatch import fnmatchcase
 from functools import cached_property, reduce
 from typing import Any
 
-from airflow_approvals.core.classification import Label
-from airflow_approvals.core.documents import Fields
-from airflow_approvals.core.durations import LONGEST
+from airflow_approvals.core.bar import NOTHING_ALLOWS_IT, Bar, Effect, stricter
+from airflow_approvals.core.cases import Case
+from airflow_approvals.core.entra import TeamsIdentities
+from airflow_approvals.core.facts import Facts
+from airflow_approvals.core.groups import Group
+from airflow_approvals.core.matching import ANYTHING, FLAGS, NUMBERS, Condition, Matcher, Range
 from airflow_approvals.core.models import Channel
-from airflow_approvals.core.seats import Seat
-from airflow_approvals.errors import ContractError
-
-__all__ = ["Assurance", "Bar", "Effect", "Facts", "Matcher", "Policy", "Rule", "Seat", "Sink", "stricter"]
-
-
-class Effect(enum.StrEnum):
-    """What a rule does to what it matches, strictest first."""
-
-    FORBID = "forbid"
-    REQUIRE = "require"
-    PERMIT = "permit"
 
 
 class Assurance(enum.StrEnum):
-    """What a grant vouches for: that an approved task of this run got the credential."""
+    """What a grant vouches for.
+
+    Run-bound: an approved task of this run got the credential, and what it sent is its author's
+    word. Content-bound: the custodian copied the approved bytes, and no task saw the credential.
+    """
 
     RUN_BOUND = "run-bound"
+    CONTENT_BOUND = "content-bound"
 
 
 @dataclass(frozen=True)
@@ -54,161 +49,95 @@ class Sink:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a policy judges by."""
+class BreakGlass:
+    """Who may open a gate alone in an emergency, and what that costs them.
 
-    action: str
-    sink: str
-    label: Label
-
-
-@dataclass(frozen=True)
-class Bar:
-    """The bar that a request has to clear.
-
-    ``rules`` are the ids of the rules that set it; none means that no rule matched.
-    ``deciding`` are the channels by which a vote counts. Times to live are whole seconds.
+    ``reason`` and ``ticket`` are patterns for the whole text. Each use has to be reviewed within
+    ``review_within`` by somebody else of ``reviewers``; until then there is no next use. At most
+    ``uses`` in any 30 days.
     """
 
-    effect: Effect
-    rules: tuple[str, ...]
-    seats: tuple[Seat, ...]
-    deciding: frozenset[Channel]
-    request_ttl: timedelta
-    grant_ttl: timedelta
-
-    def to_document(self) -> dict[str, Any]:
-        """Return the JSON object."""
-        return {
-            "effect": self.effect.value,
-            "rules": list(self.rules),
-            "seats": [{"group": seat.group, "count": seat.count} for seat in self.seats],
-            "deciding": sorted(channel.value for channel in self.deciding),
-            "request_ttl_seconds": int(self.request_ttl.total_seconds()),
-            "grant_ttl_seconds": int(self.grant_ttl.total_seconds()),
-        }
-
-    @classmethod
-    def from_document(cls, document: object) -> Bar:
-        """Read the JSON object; :raises ContractError: when it breaks the schema."""
-        fields = Fields(document, "bar")
-        try:
-            bar = cls(
-                effect=Effect(fields.text("effect")),
-                rules=fields.texts("rules"),
-                seats=tuple(_seat(item) for item in fields.items("seats")),
-                deciding=frozenset(Channel(word) for word in fields.texts("deciding")),
-                request_ttl=timedelta(seconds=fields.count("request_ttl_seconds")),
-                grant_ttl=timedelta(seconds=fields.count("grant_ttl_seconds")),
-            )
-        except (ValueError, OverflowError):
-            raise ContractError("bar: effect, deciding or a time to live has no valid form.") from None
-        fields.end()
-        return bar
-
-
-def _seat(item: object) -> Seat:
-    fields = Fields(item, "bar: seat")
-    seat = Seat(fields.text("group"), fields.count("count"))
-    fields.end()
-    return seat
-
-
-#: What is asked of a sink that nothing allows.
-NOTHING_ALLOWS_IT = Bar(Effect.FORBID, (), (), frozenset(), LONGEST, LONGEST)
-
-
-def stricter(a: Bar, b: Bar) -> Bar:
-    """Return the bar that clears both: whoever clears it has cleared each of them."""
-    request_ttl = min(a.request_ttl, b.request_ttl)
-    grant_ttl = min(a.grant_ttl, b.grant_ttl)
-    forbidding = [bar for bar in (a, b) if bar.effect is Effect.FORBID]
-    if forbidding:
-        return Bar(Effect.FORBID, _rules(*forbidding), (), frozenset(), request_ttl, grant_ttl)
-    requiring = [bar for bar in (a, b) if bar.effect is Effect.REQUIRE]
-    if not requiring:
-        return Bar(Effect.PERMIT, _rules(a, b), (), frozenset(), request_ttl, grant_ttl)
-    deciding = frozenset.intersection(*(bar.deciding for bar in requiring))
-    if not deciding:
-        return Bar(Effect.FORBID, _rules(a, b), (), frozenset(), request_ttl, grant_ttl)
-    return Bar(Effect.REQUIRE, _rules(a, b), _seats(*requiring), deciding, request_ttl, grant_ttl)
-
-
-def _rules(*bars: Bar) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(rule for bar in bars for rule in bar.rules))
-
-
-def _seats(*bars: Bar) -> tuple[Seat, ...]:
-    counts: dict[str, int] = {}
-    for bar in bars:
-        for seat in bar.seats:
-            counts[seat.group] = max(seat.count, counts.get(seat.group, 0))
-    return tuple(Seat(group, count) for group, count in sorted(counts.items()))
-
-
-@dataclass(frozen=True)
-class Matcher:
-    """What one fact must be. Every condition that is set must hold; none set matches all.
-
-    ``one_of`` holds labels as words; ``at_least`` and ``at_most`` are for labels only and
-    ``glob`` (shell style, case matters) for text only.
-    """
-
-    one_of: frozenset[str] | None = None
-    glob: str | None = None
-    at_least: Label | None = None
-    at_most: Label | None = None
-
-    def matches_text(self, text: str) -> bool:
-        """Whether the text satisfies every condition that is set."""
-        if self.one_of is not None and text not in self.one_of:
-            return False
-        return self.glob is None or fnmatchcase(text, self.glob)
-
-    def matches_label(self, label: Label) -> bool:
-        """Whether the label satisfies every condition that is set."""
-        if self.at_least is not None and label < self.at_least:
-            return False
-        if self.at_most is not None and label > self.at_most:
-            return False
-        return self.one_of is None or label.word in self.one_of
+    group: str
+    reviewers: str
+    reason: str
+    ticket: str
+    review_within: timedelta
+    uses: int
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: when it applies, and the bar it sets."""
+    """One rule: when it applies, and the bar it sets.
+
+    ``numbers`` and ``flags`` are by the names of :data:`NUMBERS` and :data:`FLAGS`.
+    """
 
     id: str
     sink: Matcher
     action: Matcher
     label: Matcher
     bar: Bar
+    condition: Condition | None = None
+    dag: Matcher = ANYTHING
+    profile: Matcher = ANYTHING
+    numbers: tuple[tuple[str, Range], ...] = ()
+    flags: tuple[tuple[str, bool], ...] = ()
 
     def matches(self, facts: Facts) -> bool:
         """Whether the rule applies."""
-        return (
-            self.sink.matches_text(facts.sink)
-            and self.action.matches_text(facts.action)
-            and self.label.matches_label(facts.label)
-        )
+        return next(self.mismatches(facts), None) is None
+
+    def mismatches(self, facts: Facts) -> Iterator[str]:
+        """Yield the keys of the rule's ``when`` that do not match, and ``if``, cheapest first."""
+        if not self.sink.matches_text(facts.sink):
+            yield "sink"
+        if not self.action.matches_text(facts.action):
+            yield "action"
+        if not self.label.matches_label(facts.label):
+            yield "label"
+        if not self.dag.matches_text(facts.dag_id):
+            yield "dag"
+        if not self.profile.matches_text(facts.profile):
+            yield "profile"
+        yield from (name for name, _ in self.numbers if not self.takes_number(name, NUMBERS[name](facts)))
+        yield from (name for name, wanted in self.flags if FLAGS[name](facts) is not wanted)
+        if self.condition is not None and not self._known(self.condition.holds(facts)):
+            yield "if"
+
+    def takes_number(self, name: str, number: float | None) -> bool:
+        """Whether the rule applies where a number is this; ``None`` is not known."""
+        ranges = (range_ for key, range_ in self.numbers if key == name)
+        return all(self._known(None if number is None else one.holds(number)) for one in ranges)
+
+    def _known(self, answer: bool | None) -> bool:
+        """What is not known speaks for the stricter side, whichever that is for this rule."""
+        return self.bar.effect is not Effect.PERMIT if answer is None else answer
 
 
 @dataclass(frozen=True)
 class Policy:
     """A policy that has passed every check.
 
-    ``digest`` is over the bytes of ``text``, the file as it was read. ``groups`` hold ids or
-    names of Airflow users; ``slack_users`` maps Slack user ids to them, one to one.
+    ``digest`` is over the bytes of ``text``, the file as it was read. People are ids or names of
+    Airflow users; ``slack_users`` maps Slack user ids to them, one to one, and ``git_authors``
+    maps the e-mail addresses of commits, in lower case, to them. A confirmed Slack address of one
+    of ``slack_email_domains`` names the Airflow user with that address; none is the default.
+    ``teams`` says whose the accounts of Teams are.
     """
 
     digest: str
     text: str
     dev_mode: bool
     sinks: dict[str, Sink]
-    groups: dict[str, frozenset[str]]
+    groups: dict[str, Group]
     slack_team: str | None
     slack_users: dict[str, str]
     rules: tuple[Rule, ...]
+    git_authors: Mapping[str, str] = field(default_factory=dict)
+    break_glass: BreakGlass | None = None
+    cases: tuple[Case, ...] = ()
+    slack_email_domains: frozenset[str] = frozenset()
+    teams: TeamsIdentities | None = None
 
     def judge(self, facts: Facts) -> Bar:
         """Return the bar for these facts."""
@@ -216,6 +145,24 @@ class Policy:
         if facts.sink not in self.sinks or not matching:
             return NOTHING_ALLOWS_IT
         return reduce(stricter, matching)
+
+    def failures(self) -> Iterator[str]:
+        """Yield the test cases in the file that the policy does not meet, and how."""
+        for case in self.cases:
+            if differences := list(case.differences(self.judge(case.facts))):
+                yield f"{case.name}: {'; '.join(differences)}."
+
+    def accounts_of(self, people: Collection[str], channel: Channel) -> tuple[str, ...]:
+        """Return the accounts of a chat that are linked to these ids or names, sorted."""
+        if channel is Channel.TEAMS:
+            return self.teams.accounts_of(people) if self.teams is not None else ()
+        linked = self.slack_users if channel is Channel.SLACK else {}
+        return tuple(sorted(account for account, name in linked.items() if name in people))
+
+    @cached_property
+    def listed_groups(self) -> dict[str, frozenset[str]]:
+        """Members of the groups that the policy itself lists."""
+        return {name: group.users for name, group in self.groups.items() if group.is_static}
 
     @cached_property
     def protected_connections(self) -> frozenset[str]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, NoReturn
 
+from airflow_approvals.core.durations import parse_duration
+from airflow_approvals.core.patterns import check_pattern
 from airflow_approvals.errors import PolicyError
 
 #: Ids of policies end up in columns, messages and file names.
@@ -104,3 +107,24 @@ class At:
         if not isinstance(self.value, str) or self.value not in known:
             self.fail(f"must be one of {', '.join(known)}.")
         return self.value
+
+    def number(self, least: float, most: float) -> float:
+        """Return a number in a closed range, with or without a fraction."""
+        if type(self.value) not in (int, float) or not least <= self.value <= most:
+            self.fail(f"must be a number from {least} to {most}.")
+        return float(self.value)
+
+    def duration(self) -> timedelta:
+        """Return a span of time from one second to 366 days."""
+        try:
+            return parse_duration(self.value)
+        except ValueError as error:
+            self.fail(f"{error}.")
+
+    def pattern(self) -> str:
+        """Return a regular expression that cannot take long."""
+        try:
+            check_pattern(self.text())
+        except ValueError as error:
+            self.fail(f"{error}.")
+        return self.text()

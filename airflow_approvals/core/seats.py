@@ -8,8 +8,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 #: Who is in which group: ids or names of people, as the auth manager gives them.
@@ -34,10 +33,11 @@ def unfilled(seats: Sequence[Seat], groups: Groups, people: Collection[Names]) -
 
     :param people: distinct people; see :func:`distinct`.
     """
-    chairs = [seat.group for seat in seats for _ in range(min(seat.count, len(people) + 1))]
-    filled = Counter(chairs[chair] for chair in _assign(chairs, groups, people))
+    taken = _assign(seats, groups, people)
     return tuple(
-        Seat(seat.group, seat.count - filled[seat.group]) for seat in seats if seat.count > filled[seat.group]
+        Seat(seat.group, seat.count - len(sitting))
+        for seat, sitting in zip(seats, taken, strict=True)
+        if seat.count > len(sitting)
     )
 
 
@@ -55,25 +55,47 @@ def distinct(names: Collection[Names]) -> list[Names]:
     return people
 
 
-def _assign(chairs: Sequence[str], groups: Groups, people: Collection[Names]) -> dict[int, Names]:
-    """Return chair -> person of a maximum matching, by augmenting paths.
+def people_behind(names: Iterable[str], aliases: Iterable[Names]) -> list[Names]:
+    """Return the people whom these names mean, each once, with all they are known to be called.
+
+    :param aliases: what one person each is called; a name in none of them is a person of its own.
+    """
+    whole: dict[str, Names] = {}
+    for called in aliases:
+        joined = called.union(*(whole[name] for name in called if name in whole))
+        whole |= dict.fromkeys(joined, joined)
+    return list(dict.fromkeys(whole.get(name, frozenset({name})) for name in sorted(names)))
+
+
+def spoken(person: Names) -> str:
+    """Return what to call a person: a name rather than a number."""
+    return min(person, key=lambda name: (name.isdigit(), name))
+
+
+def _assign(seats: Sequence[Seat], groups: Groups, people: Collection[Names]) -> list[list[Names]]:
+    """Return who sits where in a maximum matching, found by augmenting paths.
+
+    The chairs of one group are alike, so a path never visits a group twice and is no longer than
+    there are groups, however many people sit down.
 
     Source: H. W. Kuhn, The Hungarian method for the assignment problem (1955).
     """
-    taken: dict[int, Names] = {}
+    taken: list[list[Names]] = [[] for _ in seats]
 
-    def seat(person: Names, tried: set[int]) -> bool:
-        for chair, group in enumerate(chairs):
-            if chair in tried or not person & groups.get(group, frozenset()):
+    def sit(person: Names, tried: set[int]) -> bool:
+        for number, seat in enumerate(seats):
+            if number in tried or not person & groups.get(seat.group, frozenset()):
                 continue
-            tried.add(chair)
-            if chair not in taken or seat(taken[chair], tried):
-                taken[chair] = person
+            tried.add(number)
+            if len(taken[number]) < seat.count:
+                taken[number].append(person)
                 return True
+            for place, sitting in enumerate(taken[number]):
+                if sit(sitting, tried):
+                    taken[number][place] = person
+                    return True
         return False
 
     for person in sorted(people, key=sorted):
-        if len(taken) == len(chairs):
-            break
-        seat(person, set())
+        sit(person, set())
     return taken

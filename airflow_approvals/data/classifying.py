@@ -50,12 +50,15 @@ def classify_data(
     """
     reference = _manifest_of(source, conn_id)
     scanner = engine or Engine(profile=CLASSIFICATION, model=model)
-    scan = _Scan(scanner)
     if reference is None:
-        return without_values("Classifying", lambda: scan.data(str(source), conn_id))
+        return without_values("Classifying", lambda: _Scan(scanner).data(str(source), conn_id))
     manifest = load_manifest(reference)
-    base = Place.of(reference.uri).parent
-    return without_values("Classifying", lambda: scan.masked_copy(manifest, base))
+    return classify_masked_copy(manifest, Place.of(reference.uri).parent, engine=scanner)
+
+
+def classify_masked_copy(manifest: Manifest, folder: Place, *, engine: Engine) -> Evidence:
+    """Scan the objects of a manifest, which lie in a folder; see :func:`classify_data`."""
+    return without_values("Classifying", lambda: _Scan(engine).masked_copy(manifest, folder))
 
 
 def _manifest_of(source: Origin, conn_id: str | None) -> Reference | None:

@@ -15,14 +15,15 @@ from airflow_approvals.errors import ContractError, IntegrityError
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 
 
-def load_manifest(reference: Reference) -> Manifest:
+def load_manifest(reference: Reference, place: Place | None = None) -> Manifest:
     """Return the manifest that lies where the reference says.
 
+    :param place: read it there, instead of opening what the reference names.
     :raises DataError: when it cannot be read.
     :raises IntegrityError: when its bytes have another digest.
     :raises ContractError: when it breaks the schema.
     """
-    manifest = Manifest.from_document(_document(reference, "manifest"))
+    manifest = Manifest.from_document(_document(reference, "manifest", place))
     _require(manifest.digest, reference, "manifest")
     return manifest
 
@@ -54,8 +55,8 @@ def read_document(data: bytes, what: str) -> Any:
     raise ContractError(f"The {what} is not a JSON document.")
 
 
-def _document(reference: Reference, what: str) -> Any:
-    data = Place.of(reference.uri).read_bytes(MAX_DOCUMENT_BYTES)
+def _document(reference: Reference, what: str, place: Place | None = None) -> Any:
+    data = (place or Place.of(reference.uri)).read_bytes(MAX_DOCUMENT_BYTES)
     _require(sha256_digest(data), reference, what)
     return read_document(data, what)
 

@@ -51,30 +51,53 @@ def release_data(
     :raises DataError: when something cannot be read, spooled or written, or a name leads out of
         the folder.
     """
-    names = [_safe_name(entry.uri) for entry in manifest.objects]
-    if len(set(names)) != len(names) or not names:
-        raise DataError("The manifest names an object twice, or none at all.", "Mask the data again.")
+    require_safe_names(manifest)
     target, base = Place.of(destination, conn_id), Place.of(source)
-    receipt = _receipt(manifest, target, grant)
-    if _is_complete(target, receipt):
+    receipt = receipt_for(manifest, target.uri, grant)
+    if is_complete(target, receipt):
         return receipt
     with Staging(target, [base]) as staging:
-        without_values(f"Releasing to {target.shown}", lambda: _copy_all(manifest, base, staging.partial))
-        staging.partial.child(RECEIPT_NAME).write_bytes(canonical_bytes(receipt.to_document()))
+        fill(staging, manifest, base, receipt)
         staging.publish(last=RECEIPT_NAME)
     return receipt
 
 
-def _receipt(manifest: Manifest, target: Place, grant: str | None) -> Receipt:
+def fill(staging: Staging, manifest: Manifest, base: Place, receipt: Receipt) -> None:
+    """Copy the objects of a manifest, and the receipt, to where a release is prepared.
+
+    :raises IntegrityError: when an object is not what the manifest says.
+    :raises DataError: when something cannot be read, spooled or written.
+    """
+    shown = staging.target.shown
+    without_values(f"Releasing to {shown}", lambda: _copy_all(manifest, base, staging.partial))
+    staging.partial.child(RECEIPT_NAME).write_bytes(canonical_bytes(receipt.to_document()))
+
+
+def require_safe_names(manifest: Manifest) -> None:
+    """Check that a manifest names objects below its folder, each once, and at least one.
+
+    :raises DataError: when it does not.
+    """
+    names = [_safe_name(entry.uri) for entry in manifest.objects]
+    if len(set(names)) != len(names) or not names:
+        raise DataError("The manifest names an object twice, or none at all.", "Mask the data again.")
+
+
+def receipt_for(manifest: Manifest, destination: str, grant: str | None) -> Receipt:
+    """Return the receipt of a manifest's release.
+
+    :param destination: the URI of the folder the objects lie in.
+    """
     return Receipt(
-        destination=target.uri,
+        destination=destination,
         manifest_digest=manifest.digest,
         grant=grant,
         objects=tuple(ReleasedObject(e.uri, e.sha256, e.size) for e in manifest.objects),
     )
 
 
-def _is_complete(target: Place, expected: Receipt) -> bool:
+def is_complete(target: Place, expected: Receipt) -> bool:
+    """Whether this very release is finished at the target."""
     place = target.child(RECEIPT_NAME)
     if not place.exists():
         return False

@@ -27,14 +27,16 @@ class Staging:
 
     :param target: the folder to become visible.
     :param sources: what is read meanwhile; preparing never touches it.
+    :param token: sets attempts apart that may overlap in time, each with a folder of its own.
     :raises DataError: on entering, when the target exists or cannot be written, or its
         ``.partial`` is somebody else's or overlaps a source.
     """
 
-    def __init__(self, target: Place, sources: Sequence[Place] = ()) -> None:
+    def __init__(self, target: Place, sources: Sequence[Place] = (), *, token: str = "") -> None:
         self.target = target
-        self.partial = target.sibling(PARTIAL_SUFFIX)
+        self.partial = target.sibling(f".{token}{PARTIAL_SUFFIX}" if token else PARTIAL_SUFFIX)
         self._sources = tuple(sources)
+        self._kept = False
 
     def __enter__(self) -> Self:
         self._refuse_overlap()
@@ -53,9 +55,30 @@ class Staging:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(ApprovalsError):
-            if _is_ours(self.partial):
-                _discard(self.partial)
+        if not self._kept:
+            with suppress(ApprovalsError):
+                self.discard()
+
+    def keep(self) -> None:
+        """Leave what is prepared where it is when the context ends; somebody will publish or discard it."""
+        self._kept = True
+
+    def discard(self) -> None:
+        """Remove what is prepared, if anything is; :raises DataError: when it cannot be removed."""
+        if _is_ours(self.partial):
+            _discard(self.partial)
+
+    def undo(self) -> None:
+        """Remove what is prepared, and of the target what carries the mark: it never counted as finished."""
+        self.discard()
+        if not self.target.is_local and _is_ours(self.target):
+            _discard(self.target)
+
+    def tidy(self) -> None:
+        """Remove the mark from a finished target, which a kill may have left there, and the rest."""
+        if _is_ours(self.target):
+            self.target.child(INCOMPLETE_NAME).remove()
+        self.discard()
 
     def publish(self, last: str) -> None:
         """Make the folder visible.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_approvals.core.documents import Fields
-from airflow_approvals.core.manifest import Reference
+from airflow_approvals.core.grant import release_folder
+from airflow_approvals.core.manifest import Manifest, Reference
 from airflow_approvals.errors import DataError, IntegrityError
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ class ReleaseDataOperator(BaseOperator):
 
     The sink's Connection is opened by the server for the bound task of a live grant, and for
     nobody else. What is hashed is what is sent; nothing becomes visible unless every digest
-    equals the manifest's.
+    equals the manifest's. Where the custodian has copied (content-bound sinks), its signed
+    receipt is checked against the manifest instead, and nothing is opened.
 
     Returns ``{"receipt", "objects", "manifest_digest", "grant"}``: where the receipt lies, how
     many objects were released, and what they were approved under.
@@ -46,7 +48,7 @@ class ReleaseDataOperator(BaseOperator):
         :raises IntegrityError: when gate, sink, manifest and data do not belong together.
         :raises DataError: when the sink stays shut or cannot be written.
         """
-        from airflow_approvals.data.places import RECEIPT_NAME, Place
+        from airflow_approvals.data.places import Place
         from airflow_approvals.data.references import load_manifest
         from airflow_approvals.data.release import release_data
 
@@ -54,6 +56,8 @@ class ReleaseDataOperator(BaseOperator):
         gate = _Gate(self.gate)
         gate.require(sink=self.sink, manifest_digest=reference.digest)
         manifest = load_manifest(reference)
+        if gate.receipt is not None:
+            return self._already_released(gate, manifest)
         require_open(gate.connection, self.sink)
         receipt = release_data(
             manifest,
@@ -63,12 +67,26 @@ class ReleaseDataOperator(BaseOperator):
             conn_id=gate.connection,
         )
         self.log.info("Released %d objects to %s.", len(receipt.objects), self.sink)
-        return {
-            "receipt": f"{receipt.destination}/{RECEIPT_NAME}",
-            "objects": len(receipt.objects),
-            "manifest_digest": receipt.manifest_digest,
-            "grant": gate.grant,
-        }
+        return _in_brief(receipt.destination, len(receipt.objects), receipt.manifest_digest, gate.grant)
+
+    def _already_released(self, gate: _Gate, manifest: Manifest) -> dict[str, Any]:
+        from airflow_approvals.data.signed_receipt import check_receipt
+
+        token, key = gate.signed_receipt()
+        signed = check_receipt(token, key, manifest, gate.grant)
+        self.log.info("The custodian released %d objects to %s.", signed.objects, self.sink)
+        return _in_brief(signed.destination, signed.objects, signed.manifest, signed.grant)
+
+
+def _in_brief(destination: str, objects: int, manifest_digest: str, grant: str) -> dict[str, Any]:
+    from airflow_approvals.data.places import RECEIPT_NAME
+
+    return {
+        "receipt": f"{destination}/{RECEIPT_NAME}",
+        "objects": objects,
+        "manifest_digest": manifest_digest,
+        "grant": grant,
+    }
 
 
 class _Gate:
@@ -85,6 +103,7 @@ class _Gate:
         self.connection = fields.text("connection")
         self.manifest_digest = fields.text("manifest_digest")
         self._prefix = fields.text("uri_prefix")
+        self.receipt = fields.raw("receipt")
         # The id becomes part of a path.
         if not re.fullmatch(r"[0-9A-Za-z-]{1,64}", self.grant):
             raise IntegrityError("The gate's grant has no valid id.")
@@ -99,9 +118,15 @@ class _Gate:
             )
 
     def destination(self) -> str:
-        """One folder per data and grant, so that a retry finds what it began."""
-        data = self.manifest_digest.removeprefix("sha256:")[:16]
-        return f"{self._prefix.rstrip('/')}/{data}-{self.grant[:8]}"
+        return release_folder(self._prefix, self.manifest_digest, self.grant)
+
+    def signed_receipt(self) -> tuple[str, Mapping[str, Any]]:
+        """The custodian's receipt as a JWS, and the public key it names."""
+        fields = Fields(self.receipt, "gate: receipt")
+        token, key = fields.text("jws"), fields.raw("key")
+        if not isinstance(key, Mapping):
+            raise IntegrityError("The gate's receipt names no key.")
+        return token, key
 
 
 def require_open(connection: str, sink: str) -> None:

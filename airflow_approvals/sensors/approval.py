@@ -10,7 +10,7 @@ from airflow.sdk.bases.sensor import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
-from airflow_approvals.core.ask import ASK_PARAM, MAX_TEXT, Ask, ReportedData, ReportedEvidence
+from airflow_approvals.core.ask import ASK_PARAM, MAX_TEXT, MAX_TICKET, Ask, ReportedData, ReportedEvidence
 from airflow_approvals.core.gate import APPROVE_OPTION, GATE_MARKER, OUTCOME_KEY, REJECT_OPTION
 from airflow_approvals.core.manifest import Reference
 from airflow_approvals.errors import ContractError
@@ -43,6 +43,8 @@ class ApprovalSensor(BaseSensorOperator):
     :param reason: why; shown to approvers as the author's words.
     :param subject: author's headline, shown below the facts.
     :param body: author's explanation, shown below the facts.
+    :param ticket: number of the change or incident, where the policy asks for one; at most 100
+        characters.
     :param timeout: how long the request may stay open; the policy may say less.
     :param soft_fail: skip instead of failing when the gate stays shut.
     :param deferrable: always ``True``. A gate that held a worker for a day would starve the
@@ -57,6 +59,7 @@ class ApprovalSensor(BaseSensorOperator):
         "reason",
         "subject",
         "body",
+        "ticket",
         GATE_MARKER,
     )
     ui_color = "#f6e3b5"
@@ -71,6 +74,7 @@ class ApprovalSensor(BaseSensorOperator):
         reason: str | None = None,
         subject: str | None = None,
         body: str | None = None,
+        ticket: str | None = None,
         timeout: timedelta | float = timedelta(days=1),
         soft_fail: bool = False,
         deferrable: bool = True,
@@ -92,6 +96,7 @@ class ApprovalSensor(BaseSensorOperator):
         self.reason = reason
         self.subject = subject
         self.body = body
+        self.ticket = ticket
         self.approvals_gate = "1"
 
     def execute(self, context: Context) -> Any:
@@ -144,6 +149,7 @@ class ApprovalSensor(BaseSensorOperator):
             subject=_cut(self.subject),
             body=_cut(self.body),
             timeout_seconds=int(self.timeout),
+            ticket=None if self.ticket is None else str(self.ticket).strip()[:MAX_TICKET],
         )
 
 

@@ -30,7 +30,7 @@ class ApprovalsDBManager(BaseDBManager):
     alembic_file = str(_HERE / "alembic.ini")
     version_table_name = VERSION_TABLE
     supports_table_dropping = False
-    revision_heads_map = {"0.1.0": "0001"}  # noqa: RUF012 - as declared by the base class
+    revision_heads_map = {"0.1.0": "0003"}  # noqa: RUF012 - as declared by the base class
 
     def initdb(self, use_migration_files: bool = False) -> None:
         """Make the tables; :raises ConfigurationError: on a database that is not supported."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from airflow_approvals.store.tables import InboxRow
@@ -27,22 +27,34 @@ GIVE_UP_AFTER = ATTEMPT * MAX_ATTEMPTS
 
 _TAKEN = tuple(f"taken-{n}" for n in range(1, MAX_ATTEMPTS + 1))
 _OPEN = (NEW, *_TAKEN)
+FIRST_ATTEMPT = _TAKEN[0]
 
 
-def keep(session: Session, callback_id: str, *, channel: str, payload: str, now: datetime) -> bool:
+def keep(
+    session: Session, callback_id: str, *, channel: str, payload: str, now: datetime, at_work: bool = False
+) -> bool:
     """Keep a callback; return whether it is new. A replay has the same id and changes nothing.
 
     Two replays at the same instant meet at the primary key, and one of them is told so.
+
+    :param at_work: whether it starts as :data:`FIRST_ATTEMPT`, because the keeper works on it at once.
     """
-    if session.get(InboxRow, callback_id) is not None:
-        return False
-    row = InboxRow(id=callback_id, channel=channel, payload=payload, state=NEW, received_at=now)
-    try:
-        with session.begin_nested():
-            session.add(row)
-    except IntegrityError:
-        return False
-    return True
+    state = FIRST_ATTEMPT if at_work else NEW
+    # One statement: somebody waits for the acknowledgement, often many at once.
+    kept = session.execute(
+        _insert(session)
+        .values(id=callback_id, channel=channel, payload=payload, state=state, received_at=now)
+        .on_conflict_do_nothing(index_elements=[InboxRow.id])
+        .returning(InboxRow.id)
+    )
+    return kept.first() is not None
+
+
+def _insert(session: Session) -> postgresql.Insert | sqlite.Insert:
+    """Return an insert that can say what to do on a conflict: each database has one of its own."""
+    if session.get_bind().dialect.name == "postgresql":
+        return postgresql.insert(InboxRow)
+    return sqlite.insert(InboxRow)
 
 
 def waiting(session: Session, *, channel: str, now: datetime, limit: int) -> Sequence[str]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,6 +69,26 @@ class EntryKind(enum.StrEnum):
     FOREIGN_ANSWER_REFUSED = "foreign_answer_refused"
     DECISION_REAPPLIED = "decision_reapplied"
     DELIVERY_FAILED = "delivery_failed"
+    VOTE_CHANGED = "vote_changed"
+    REMINDER_SENT = "reminder_sent"
+    ESCALATED = "escalated"
+    REQUEST_ASKED_FOR = "request_asked_for"
+    EVIDENCE_VERIFIED = "evidence_verified"
+    EVIDENCE_REFUTED = "evidence_refuted"
+    RELEASE_INTENDED = "release_intended"
+    RELEASE_PUBLISHED = "release_published"
+    RELEASE_FAILED = "release_failed"
+    BREAK_GLASS_USED = "break_glass_used"
+    BREAK_GLASS_REFUSED = "break_glass_refused"
+    BREAK_GLASS_REVIEWED = "break_glass_reviewed"
+    STANDING_GRANTED = "standing_granted"
+    STANDING_USED = "standing_used"
+    STANDING_ENDED = "standing_ended"
+    LINK_ASKED = "link_asked"
+    ACCOUNT_LINKED = "account_linked"
+    LINK_VOUCHED = "link_vouched"
+    LINK_REFUSED = "link_refused"
+    LINK_ENDED = "link_ended"
 
 
 _KINDS = frozenset(kind.value for kind in EntryKind)
@@ -186,6 +206,17 @@ def entries(
     if request_id is not None:
         query = query.where(LedgerRow.request_id == request_id)
     return [_document(ChainEntry(*row)) for row in session.execute(query)]
+
+
+def last_entry_of(
+    session: Session, request_id: str, actor: str, kinds: Collection[str]
+) -> dict[str, Any] | None:
+    """Return the newest entry of these kinds that a person made on a request; ``None`` without one."""
+    query = select(LedgerRow.seq, LedgerRow.body, LedgerRow.leaf_hash, LedgerRow.entry_hash)
+    query = query.where(LedgerRow.request_id == request_id, LedgerRow.kind.in_(kinds))
+    rows = session.execute(query.order_by(LedgerRow.seq.desc()))
+    documents = (_document(ChainEntry(*row)) for row in rows)
+    return next((one for one in documents if one["actor"] == actor), None)
 
 
 def _document(entry: ChainEntry) -> dict[str, Any]:

@@ -40,13 +40,18 @@ def store_and_activate(session: Session, policy: Policy, *, actor: str, now: dat
     ledger.append(session, ledger.EntryKind.POLICY_ACTIVATED, at=now, actor=actor, details=details)
 
 
+def active_digest(session: Session) -> str | None:
+    """Return the digest of the policy in force, ``None`` when none was ever activated."""
+    return session.scalar(select(ActivePolicyRow.digest).where(ActivePolicyRow.id == 1))
+
+
 def active_policy(session: Session) -> Policy | None:
     """Return the policy in force, ``None`` when none was ever activated.
 
     :raises PolicyError: when the stored text is missing or is not what its digest says; then
         nothing may be decided.
     """
-    digest = session.scalar(select(ActivePolicyRow.digest).where(ActivePolicyRow.id == 1))
+    digest = active_digest(session)
     if digest is None:
         return None
     policy = _PARSED.get(digest)

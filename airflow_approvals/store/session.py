@@ -15,9 +15,10 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -90,6 +91,12 @@ def run_transaction(work: Callable[[Session], T]) -> T:
             time.sleep(pause)
     with control_session() as session:
         return work(session)
+
+
+def database_clock() -> datetime:
+    """Return the database's own time of day; SQLite's is this machine's, in whole seconds."""
+    found: datetime = run_read(lambda session: session.execute(select(func.now())).scalar_one())
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def is_transient(error: DBAPIError) -> bool:

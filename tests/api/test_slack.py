@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from contextlib import suppress
 
@@ -11,11 +12,15 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
 from airflow_approvals.api.slack import MAX_BODY_BYTES, SlackDoor, router, signing_secrets
+from airflow_approvals.channels.slack_interaction import parse_interaction
 from airflow_approvals.channels.slack_messages import render
+from airflow_approvals.chat import slack_callbacks
+from airflow_approvals.chat.slack_callbacks import Answer
 from airflow_approvals.config.settings import Settings
-from airflow_approvals.control import chat, outbox
+from airflow_approvals.control import outbox
 from airflow_approvals.core.models import Verdict
 from airflow_approvals.errors import ConfigurationError
 from tests.channels.facts_for_tests import some_facts
@@ -34,15 +39,18 @@ class Door:
         self.secrets = (SECRET,)
         self.kept = {}
         self.processed = 0
+        self.answer = None
 
-    def keep(self, callback_id, click):
-        self.kept.setdefault(callback_id, click)
+    def take(self, callback_id, payload):
+        said = parse_interaction(payload)
+        self.kept.setdefault(callback_id, said)
+        return self.answer or Answer(after=self.process)
 
     def process(self):
         self.processed += 1
 
     def opened(self):
-        return SlackDoor(secrets=lambda: self.secrets, keep=self.keep, process=self.process)
+        return SlackDoor(secrets=lambda: self.secrets, take=self.take)
 
 
 def app_with(door):
@@ -93,8 +101,9 @@ def test_it_is_kept_before_the_answer_and_worked_on_after_it(door):
     order = []
     opened = SlackDoor(
         secrets=lambda: (SECRET,),
-        keep=lambda callback_id, click: order.append("kept"),
-        process=lambda: order.append("processed"),
+        take=lambda callback_id, payload: (
+            order.append("kept") or Answer(after=lambda: order.append("processed"))
+        ),
     )
     app = app_with(opened)
 
@@ -123,11 +132,34 @@ def test_it_is_kept_before_the_answer_and_worked_on_after_it(door):
     assert order == ["kept", "http.response.start", "http.response.body", "processed"]
 
 
+def test_work_steps_aside_for_whoever_waits_for_an_acknowledgement():
+    order, first_is_kept, second_waits = [], threading.Event(), threading.Event()
+
+    def take(callback_id, payload):
+        if payload["user"]["id"] == "U0LATE":
+            second_waits.set()
+            time.sleep(0.2)
+            order.append("second kept")
+            return Answer()
+        first_is_kept.set()
+        assert second_waits.wait(10)
+        return Answer(after=lambda: order.append("first worked on"))
+
+    late = a_body(user={"id": "U0LATE", "team_id": "T0TEAM"})
+    with TestClient(app_with(SlackDoor(secrets=lambda: (SECRET,), take=take))) as client:
+        thread = threading.Thread(target=post, args=(client, a_body()))
+        thread.start()
+        assert first_is_kept.wait(10)
+        assert post(client, late).status_code == 200
+        thread.join(10)
+    assert order == ["second kept", "first worked on"]
+
+
 def test_what_cannot_be_kept_is_not_acknowledged(door):
-    def fails(callback_id, click):
+    def fails(callback_id, payload):
         raise OSError("the database is away")
 
-    app = app_with(SlackDoor(secrets=lambda: (SECRET,), keep=fails, process=door.process))
+    app = app_with(SlackDoor(secrets=lambda: (SECRET,), take=fails))
     with TestClient(app, raise_server_exceptions=False) as client:
         assert post(client, a_body()).status_code == 500
     assert door.processed == 0
@@ -205,6 +237,18 @@ def test_a_body_over_the_cap_is_refused_without_reading_it_all(client, door):
     assert door.kept == {}
 
 
+def test_a_database_that_does_not_take_it_is_told_without_what_the_person_wrote(door, caplog):
+    def take(callback_id, payload):
+        raise OperationalError("INSERT", {"payload": "canary-reason"}, Exception("canary-reason"))
+
+    door.take = take
+    with TestClient(app_with(door.opened())) as shut:
+        answer = post(shut, a_body())
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert "could not write down what Slack sent" in caplog.text
+    assert "canary-reason" not in caplog.text + answer.text
+
+
 @pytest.mark.parametrize("secrets", [(), None])
 def test_without_a_secret_or_a_door_the_route_is_shut_even_to_valid_signatures(door, secrets):
     door.secrets = secrets
@@ -216,7 +260,7 @@ def test_without_a_secret_or_a_door_the_route_is_shut_even_to_valid_signatures(d
 
 def test_a_secret_file_that_cannot_be_read_shuts_the_route(tmp_path, door):
     broken = Settings(slack_signing_secret_file=tmp_path / "absent")
-    app = app_with(SlackDoor(secrets=lambda: signing_secrets(broken), keep=door.keep, process=door.process))
+    app = app_with(SlackDoor(secrets=lambda: signing_secrets(broken), take=door.take))
     with TestClient(app) as client:
         answer = post(client, a_body())
     assert (answer.status_code, answer.json()["code"]) == (503, "configuration_error")
@@ -271,12 +315,11 @@ def slack():
 def test_from_the_click_to_the_message_with_everything_real_but_the_policy(tmp_path, slack):
     with a_world(tmp_path, slack) as world:
         request_id = world.announced()
-        opened = SlackDoor(
-            secrets=lambda: (SECRET,),
-            keep=lambda callback_id, click: chat.keep_click(world.run, callback_id, click, now=world.now),
-            process=lambda: chat.process_inbox(world.chat_deps()),
-        )
-        with TestClient(app_with(opened)) as client:
+
+        def take(callback_id, payload):
+            return slack_callbacks.take_with(world.chat_deps, callback_id, payload, after=lambda: None)
+
+        with TestClient(app_with(SlackDoor(secrets=lambda: (SECRET,), take=take))) as client:
             for who in ("alice", "bob"):
                 interaction = slack_clicks.payload(
                     message=slack.message_of(request_id),
@@ -285,9 +328,20 @@ def test_from_the_click_to_the_message_with_everything_real_but_the_policy(tmp_p
                     user=slack.users[who],
                     team=slack.team,
                 )
-                assert post(client, slack_clicks.encode(interaction)).status_code == 200
+                assert post(client, slack_clicks.encode(interaction)).content == b""
+            (view,) = world.opened
+            sent = slack_clicks.submission(
+                view=view, user=slack.users["bob"], team=slack.team, answers={"reason": "looked at it"}
+            )
+            answer = post(client, slack_clicks.encode(sent))
+            closed = slack_clicks.submission(
+                view=view, user=slack.users["bob"], team=slack.team, answers={}, kind="view_closed"
+            )
+            assert post(client, slack_clicks.encode(closed)).content == b""
+        assert (answer.status_code, answer.json()) == (200, {"response_action": "clear"})
         outbox.deliver_due(world.outbox_deps())
         assert [(name, verdict) for _, name, verdict, _ in world.decided] == [("bob", Verdict.APPROVE)]
+        assert world.reasons == [("looked at it", "")]
         assert ("alice", SELF_APPROVAL.sentence) in slack.whispers()
         assert slack.message_of(request_id)["text"].startswith("Approved")
         with pytest.raises(AssertionError, match="no button"):

@@ -4,7 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.control.airflow_database import postgres_airflow, postgres_metadata
 from tests.live.slack_emulator import SlackEmulator
+
+__all__ = ["postgres_airflow", "postgres_metadata", "slack"]
 
 
 @pytest.fixture(scope="session")

@@ -44,5 +44,7 @@ def some_facts(**changes: Any) -> RequestFacts:
         run_id="manual__2026-02-28",
         task_id="gate",
         reported_by="task classify of DAG version 3",
+        assurance="run-bound",
+        endpoint="sftp://drop.example:22",
     )
     return replace(facts, **changes)

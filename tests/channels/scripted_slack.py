@@ -12,17 +12,21 @@ from typing import Any
 class ScriptedSlack:
     """``answers`` are (status, headers, body) in the order in which calls get them.
 
-    ``calls`` are the methods that were called. Without an answer left, a call succeeds.
+    ``calls`` are the methods that were called, ``said`` the texts that came with them. Without an
+    answer left, a call succeeds.
     """
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, dict[str, str], bytes]] = []
         self.calls: list[str] = []
+        self.said: list[str] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if body and self.headers.get("Content-Type", "").startswith("application/json"):
+                    outer.said.append(str(json.loads(body).get("text", "")))
                 outer.calls.append(self.path.rsplit("/", 1)[-1])
                 status, headers, body = outer.answers.pop(0) if outer.answers else outer.success()
                 self.send_response(status)

@@ -158,3 +158,13 @@ def test_a_headline_is_one_short_line() -> None:
     headline = required_actions.subject(some_facts())
     assert headline == "export: confidential data to partner-bucket (0123456789ab)"
     assert len(required_actions.subject(some_facts(action="x" * 900))) <= 500
+
+
+def test_where_it_goes_and_what_an_approval_vouches_for_are_facts() -> None:
+    body = required_actions.body(some_facts())
+    assert f"| **Reached at** | {required_actions.escape('sftp://drop.example:22')} |" in body
+    assert "| **Assurance** | run\\-bound\\: a task of this run gets the credential" in body
+    assert "**Changed**" not in body
+    custodian = required_actions.body(some_facts(assurance="content-bound", endpoint_changed=True))
+    assert "| **Assurance** | content\\-bound\\: the custodian copies exactly these bytes" in custodian
+    assert "| **Changed** | The destination's Connection changed since the last approval" in custodian

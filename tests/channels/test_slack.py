@@ -75,16 +75,16 @@ def test_a_whisper_reaches_one_person_as_text(slack, channel):
 
 
 def test_a_posted_message_is_found_again(channel, facts):
-    assert channel.find(facts.request_id, since=an_hour_ago()) is None
+    assert channel.find(facts.request_id, since=an_hour_ago(), place=channel.channel) is None
     ref = channel.post(facts)
-    assert channel.find(facts.request_id, since=an_hour_ago()) == ref
+    assert channel.find(facts.request_id, since=an_hour_ago(), place=channel.channel) == ref
 
 
 def test_it_is_found_however_many_came_after_it(slack, channel, facts):
     ref = channel.post(facts)
     for number in range(205):
         slack.call("chat.postMessage", channel=slack.channel, text=f"talk {number}")
-    assert channel.find(facts.request_id, since=an_hour_ago()) == ref
+    assert channel.find(facts.request_id, since=an_hour_ago(), place=channel.channel) == ref
 
 
 def test_a_look_alike_of_another_account_is_not_ours(slack, channel, facts):
@@ -93,7 +93,7 @@ def test_a_look_alike_of_another_account_is_not_ours(slack, channel, facts):
     other = some_facts(request_id=secrets.token_urlsafe(12))
     impostor.post(other)
     assert slack.message_of(other.request_id)["user"] != slack.message_of(facts.request_id)["user"]
-    assert channel.find(other.request_id, since=an_hour_ago()) is None
+    assert channel.find(other.request_id, since=an_hour_ago(), place=channel.channel) is None
 
 
 def test_what_can_never_work_is_told_apart(slack, channel, facts):
@@ -155,7 +155,7 @@ def test_a_history_without_end_is_an_error_and_not_an_absence(scripted, facts):
         page = {"ok": True, "messages": [{"ts": "1.1"}], "response_metadata": {"next_cursor": "more"}}
         scripted.will_say(200, page)
     with pytest.raises(ChannelError, match="too long"):
-        SlackChannel(TOKEN, "C0123", scripted.url).find(facts.request_id, since=an_hour_ago())
+        SlackChannel(TOKEN, "C0123", scripted.url).find(facts.request_id, since=an_hour_ago(), place="C0123")
 
 
 @pytest.mark.parametrize("name", ["#approvals", "approvals", "", "U0123456", "C0123 "])

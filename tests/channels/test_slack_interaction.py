@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_approvals.channels.slack_interaction import Click, parse_interaction
+from airflow_approvals.channels import slack_forms
+from airflow_approvals.channels.demands import Demands
+from airflow_approvals.channels.slack_interaction import (
+    Click,
+    Closed,
+    Submission,
+    interaction_from_text,
+    parse_form,
+    parse_interaction,
+)
 from airflow_approvals.channels.slack_messages import render
 from airflow_approvals.core.models import Verdict
 from airflow_approvals.errors import ContractError
@@ -25,10 +34,11 @@ def interaction(**changes):
 
 
 def parse(made):
-    return parse_interaction(slack_clicks.encode(made))
+    return parse_interaction(parse_form(slack_clicks.encode(made)))
 
 
 def test_a_faithful_click_is_read():
+    made = interaction()
     expected = Click(
         request_id="req-1",
         verdict=Verdict.REJECT,
@@ -38,15 +48,16 @@ def test_a_faithful_click_is_read():
         app="A0APPROVALS",
         channel="C0123",
         message_ts="1700000000.000100",
+        trigger=made["trigger_id"],
     )
-    click = parse(interaction())
+    click = parse(made)
     assert click == expected
     assert (click.message, click.actor) == ("C0123:1700000000.000100", "slack:T0TEAM:U0BOB")
 
 
 def test_a_click_survives_being_written_down():
     click = parse(interaction())
-    assert Click.from_text(click.to_text()) == click
+    assert interaction_from_text(click.to_text()) == click
 
 
 def test_what_is_written_down_holds_no_response_url():
@@ -67,7 +78,10 @@ ACTION = interaction()["actions"][0]
     "changes",
     [
         {"type": "view_submission"},
+        {"type": "view_closed"},
         {"type": None},
+        {"trigger_id": None},
+        {"trigger_id": "x y"},
         {"team": None},
         {"team": {"id": 5}},
         {"team": {"id": "t0team"}},
@@ -121,13 +135,13 @@ def test_anything_but_one_press_of_our_buttons_is_refused(changes):
 )
 def test_a_body_of_another_form_is_refused(body):
     with pytest.raises(ContractError):
-        parse_interaction(body)
+        parse_form(body)
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_give_a_refusal_and_nothing_else(body):
     with pytest.raises(ContractError):
-        parse_interaction(body)
+        parse_form(body)
 
 
 JSON = st.recursive(
@@ -146,10 +160,77 @@ def test_any_json_in_place_of_a_part_gives_a_refusal(name, value):
 @pytest.mark.parametrize("text", ["", "{}", '{"verdict": "maybe"}', "[]"])
 def test_what_was_not_written_by_us_is_refused(text):
     with pytest.raises(ContractError):
-        Click.from_text(text)
+        interaction_from_text(text)
 
 
 def test_an_unknown_verdict_is_refused():
     text = parse(interaction()).to_text().replace("reject", "maybe")
     with pytest.raises(ContractError):
-        Click.from_text(text)
+        interaction_from_text(text)
+
+
+VIEW = slack_forms.render(some_facts(), Verdict.APPROVE, Demands(ticket=("OPS-[0-9]+",)), "req-1:" + "n" * 32)
+
+
+def submission(**changes):
+    made = slack_clicks.submission(
+        view=VIEW, user="U0BOB", team="T0TEAM", answers={"reason": "looked", "ticket": "OPS-1"}
+    )
+    return made | changes
+
+
+def view_with(**changes):
+    return submission(view={**submission()["view"], **changes})
+
+
+def test_a_faithful_form_is_read():
+    sent = parse(submission())
+    assert sent == Submission(
+        request_id="req-1",
+        nonce="n" * 32,
+        team="T0TEAM",
+        user_team="T0TEAM",
+        user="U0BOB",
+        app="A0APPROVALS",
+        reason="looked",
+        ticket="OPS-1",
+    )
+    assert sent.actor == "slack:T0TEAM:U0BOB"
+    assert interaction_from_text(sent.to_text()) == sent
+
+
+def test_a_form_without_answers_has_empty_ones():
+    for values in ({}, {"approvals.reason": {"reason": {"value": None}}}):
+        sent = parse(view_with(state={"values": values}))
+        assert (sent.reason, sent.ticket) == ("", "")
+
+
+def test_a_form_that_is_closed_is_told_apart():
+    assert parse(submission(type="view_closed")) == Closed()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        submission(view=None),
+        submission(user=None),
+        submission(team=None),
+        view_with(callback_id="somebody_elses"),
+        view_with(type="home"),
+        view_with(private_metadata=""),
+        view_with(private_metadata="req-1"),
+        view_with(private_metadata="req-1:short"),
+        view_with(private_metadata=f"dag|run:{'n' * 32}"),
+        view_with(state=None),
+        view_with(state={"values": []}),
+        view_with(state={"values": {"approvals.reason": {"reason": {"value": 7}}}}),
+        view_with(state={"values": {"approvals.reason": {"reason": {"value": "x" * 4001}}}}),
+        view_with(state={"values": {"approvals.reason": {"reason": {"value": "\x00"}}}}),
+        view_with(state={"values": {"approvals.reason": {"reason": {"value": "\ud800"}}}}),
+        view_with(state={"values": {"approvals.reason": {}}}),
+        submission(type="view_closed", view={"type": "modal", "callback_id": "else"}),
+    ],
+)
+def test_any_other_form_is_refused(payload):
+    with pytest.raises(ContractError):
+        parse(payload)

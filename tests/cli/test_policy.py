@@ -50,7 +50,9 @@ def test_lint_names_what_deserves_a_second_look(file, capsys):
     only = rule("one", when={"sink": "training-bucket"})
     document = {**with_rules(only), "dev_mode": True, "groups": groups, "sinks": [*EXAMPLE["sinks"], idle]}
     file.write_text(yaml.safe_dump(document))
-    cli.lint(Namespace(path=str(file)))
+    with pytest.raises(SystemExit) as ended:
+        cli.lint(Namespace(path=str(file)))
+    assert ended.value.code == cli.WARNINGS
     said = capsys.readouterr().out
     assert "NOT EVIDENCE" in said
     assert "no rule names sink idle" in said

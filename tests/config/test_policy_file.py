@@ -99,7 +99,7 @@ def test_path_of_a_wrong_value_is_named(file):
         ("a: 2026-02-30\n", "a date or number has no valid form"),
         ("a: " + "9" * 5000, "a date or number has no valid form"),
         ("[" * 20_000, "nested too deeply"),
-        ("a: \x07\n", "special characters are not allowed"),
+        ("a: \x07\n", "control characters are not allowed"),
         (b"a: \xff\n", "is not UTF-8 at byte 3"),
         ("#" * (MAX_POLICY_BYTES + 1), "is larger than"),
     ],

@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from airflow_approvals.core.digest import sha256_digest
 from airflow_approvals.sensors.approval import ApprovalSensor
 from tests.conftest import Database, _new_postgres_database
-from tests.control.airflow_scene import DAG_ID, Airflow
+from tests.control.airflow_scene import DAG_ID, VERSIONED_DAG_ID, Airflow
 
 BUNDLE = "dags-folder"
 
@@ -46,6 +46,15 @@ def gated_dags() -> list[DAG]:
     with DAG("in_a_row", schedule=None) as in_a_row:
         asked(task_id="gate") >> asked(task_id="second") >> EmptyOperator(task_id="use")
     return [gated, ungated, in_a_row]
+
+
+def versioned_dag() -> DAG:
+    """A gated DAG of a bundle that keeps versions."""
+    reference = {"uri": "file:///srv/masked/_manifest.json", "digest": sha256_digest(b"any")}
+    with DAG(VERSIONED_DAG_ID, schedule=None) as dag:
+        gate = ApprovalSensor(task_id="gate", action="export", sink="sink-a", manifest=reference)
+        gate >> EmptyOperator(task_id="use")
+    return dag
 
 
 def write_dag(session: Session, dag: DAG, *, bundle_version: str | None = None) -> None:
@@ -66,6 +75,7 @@ def initialise(engine: Engine) -> None:
         initdb(session=session)
         for dag in gated_dags():
             write_dag(session, dag)
+        write_dag(session, versioned_dag(), bundle_version="c0ffee")
         session.commit()
 
 
@@ -104,7 +114,7 @@ def in_place_of_airflows(engine: Engine) -> Iterator[pytest.MonkeyPatch]:
         settings.Session.remove()
 
 
-def _scene(engine: Engine, folder: Path) -> Iterator[Airflow]:
+def scene_of(engine: Engine, folder: Path) -> Iterator[Airflow]:
     with in_place_of_airflows(engine) as patch:
 
         def conf(option: str, value: str) -> None:
@@ -158,7 +168,7 @@ def postgres_metadata(postgres_server: str) -> Iterator[Engine]:
 def bare_airflow(sqlite_metadata: SqliteMetadata, tmp_path: Path) -> Iterator[Airflow]:
     """An Airflow database without a policy, a key or a connection."""
     sqlite_metadata.restore()
-    yield from _scene(sqlite_metadata.engine, tmp_path)
+    yield from scene_of(sqlite_metadata.engine, tmp_path)
 
 
 @pytest.fixture
@@ -170,7 +180,7 @@ def airflow(bare_airflow: Airflow) -> Airflow:
 @pytest.fixture
 def postgres_airflow(postgres_metadata: Engine, tmp_path: Path) -> Iterator[Airflow]:
     """The same on PostgreSQL, shared by tests that keep apart by run."""
-    for scene in _scene(postgres_metadata, tmp_path):
+    for scene in scene_of(postgres_metadata, tmp_path):
         yield _furnish(scene)
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from airflow.models.connection import Connection
+from airflow.models.dagcode import DagCode
 from airflow.models.dagrun import DagRun
 from airflow.models.hitl import HITLDetail
 from airflow.models.serialized_dag import SerializedDagModel
@@ -22,13 +23,23 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_approvals.config.policy_file import read_policy_text
-from airflow_approvals.control import airflow_seams, decisions, intake, registration, rings, settlement
+from airflow_approvals.control import (
+    airflow_seams,
+    decisions,
+    intake,
+    judging,
+    registration,
+    settlement,
+    votes,
+)
 from airflow_approvals.control.signing import generate_key_file
 from airflow_approvals.core.ask import ASK_PARAM, Ask, ReportedData
 from airflow_approvals.core.digest import sha256_digest
 from airflow_approvals.core.gate import OUTCOME_KEY
 from airflow_approvals.core.manifest import EntityCount, Manifest, ObjectEntry
 from airflow_approvals.core.models import Channel, Person, Place, Refusal, Verdict
+from airflow_approvals.enforcement import rings
+from airflow_approvals.identity.directory import Membership
 from airflow_approvals.store import ledger, policies
 from airflow_approvals.store.session import run_transaction
 from airflow_approvals.store.tables import GrantRow, IntakeRow, RequestRow
@@ -36,6 +47,7 @@ from tests.conftest import Database
 
 T = TypeVar("T")
 DAG_ID = "gated"
+VERSIONED_DAG_ID = "gated_and_versioned"
 HOUR = timedelta(hours=1)
 SECRET = "hunter2-sink-password"
 ALICE, BOB, CAROL, DAVE = (Person(name, name) for name in ("alice", "bob", "carol", "dave"))
@@ -96,6 +108,15 @@ class Airflow:
         policy = read_policy_text(text, "the test's policy")
         self.do(lambda s: policies.store_and_activate(s, policy, actor="tests", now=self.now))
 
+    def activate_bar(self, rule: str = "one-owner", **changes: Any) -> None:
+        """Activate the policy with another bar in one of its rules."""
+        text = f"{POLICY}# {uuid4().hex}\n"
+        policy = read_policy_text(text, "the test's policy")
+        rules = [replace(r, bar=replace(r.bar, **changes)) if r.id == rule else r for r in policy.rules]
+        changed = replace(policy, rules=tuple(rules))
+        self.do(lambda s: policies.store_and_activate(s, changed, actor="tests", now=self.now))
+        policies._PARSED[policy.digest] = changed
+
     def add_key(self, name: str = "signing.pem") -> None:
         path = self.folder / name
         generate_key_file(path)
@@ -105,11 +126,18 @@ class Airflow:
         fields = {"conn_type": "generic", "host": "sink.invalid", "password": SECRET, **parts}
         self.do(lambda s: s.add(Connection(conn_id=conn_id, **fields)))
 
-    def a_run(self, dag_id: str = DAG_ID, *, user: str | None = "alice") -> Run:
-        """A running run whose tasks have no state yet."""
+    def a_run(self, dag_id: str = DAG_ID, *, user: str | None = "alice", by_task: bool = False) -> Run:
+        """A running run whose tasks have no state yet; ``by_task``: a task triggered it."""
         run_id = f"manual__{uuid4().hex}"
-        self.do(lambda s: _create_run(s, dag_id, run_id, user, self.now))
+        kind = DagRunType.OPERATOR_TRIGGERED if by_task else DagRunType.MANUAL
+        self.do(lambda s: _create_run(s, dag_id, run_id, user, self.now, kind))
         return Run(self, dag_id, run_id)
+
+    def redeploy(self, dag_id: str = DAG_ID, text: str = "# another body\n") -> None:
+        """Let the DAG processor find another file behind the same serialized DAG."""
+        path = self.folder / f"{uuid4().hex}.py"
+        path.write_text(text)
+        self.do(lambda s: DagCode.update_source_code(dag_id, str(path), session=s))
 
     def entries(self, **wanted: Any) -> list[dict[str, Any]]:
         """Ledger entries whose fields (or details) equal what is wanted."""
@@ -206,11 +234,20 @@ class Run:
         return request
 
     def vote(
-        self, request: RequestRow, person: Person = BOB, verdict: Verdict = Verdict.APPROVE
+        self,
+        request: RequestRow,
+        person: Person = BOB,
+        verdict: Verdict = Verdict.APPROVE,
+        *,
+        reason: str = "looked",
+        channel: Channel = Channel.API,
     ) -> decisions.Decided | Refusal:
-        return decisions.decide(
-            request.id, person=person, verdict=verdict, reason="looked", channel=Channel.API
-        )
+        return decisions.decide(request.id, person=person, verdict=verdict, reason=reason, channel=channel)
+
+    def votes(self, request: RequestRow) -> list[tuple[str, str, str]]:
+        """Who says what by which channel now."""
+        cast = self.airflow.look(lambda s: votes.of_request(s, request.id))
+        return [(vote.person.id, vote.verdict.value, vote.channel.value) for vote in cast]
 
     def approve(self, ask: Ask | None = None) -> GrantRow:
         """Ask and approve; return the grant."""
@@ -242,14 +279,22 @@ class Run:
         return self.airflow.look(lambda s: list(s.scalars(found.order_by(TaskInstanceHistory.try_number))))
 
 
-def _create_run(session: Session, dag_id: str, run_id: str, user: str | None, now: datetime) -> DagRun:
+_TRIGGERED_BY = {
+    DagRunType.MANUAL: DagRunTriggeredByType.REST_API,
+    DagRunType.OPERATOR_TRIGGERED: DagRunTriggeredByType.OPERATOR,
+}
+
+
+def _create_run(
+    session: Session, dag_id: str, run_id: str, user: str | None, now: datetime, kind: DagRunType
+) -> DagRun:
     found = SerializedDagModel.get_dag(dag_id, session=session)
     assert found is not None
     run = found.create_dagrun(
         run_id=run_id,
         run_after=now,
-        run_type=DagRunType.MANUAL,
-        triggered_by=DagRunTriggeredByType.REST_API,
+        run_type=kind,
+        triggered_by=_TRIGGERED_BY[kind],
         triggering_user_name=user,
         state=DagRunState.RUNNING,
         session=session,
@@ -296,13 +341,21 @@ def start(run: Run, task_id: str = "use", *, after: timedelta = timedelta(0)) ->
 
 
 def open_sink(
-    run: Run, task_id: str = "use", *, conn_id: str = "sink_a", after: timedelta = timedelta(0)
+    run: Run,
+    task_id: str = "use",
+    *,
+    conn_id: str = "sink_a",
+    after: timedelta = timedelta(0),
+    members: Membership | None = None,
 ) -> Refusal | None:
-    """Let a running task ask for a protected connection."""
+    """Let a running task ask for a protected connection; ``members`` are the groups at that moment."""
+    known = members or judging.membership_now()
     ti_id, now = run.ti_id(task_id), run.airflow.now + after
     parts = airflow_seams.connection_parts(conn_id)
     return run.airflow.do(
-        lambda s: rings.check_connection(s, ti_id, conn_id, now=now, lookup=lambda _: parts)
+        lambda s: rings.check_connection(
+            s, ti_id, conn_id, now=now, lookup=lambda _: parts, membership=lambda: known
+        )
     )
 
 

@@ -82,6 +82,9 @@ class Worker:
         path = f"/dag-runs/{target.dag_id}/{target.run_id}/clear"
         return self.call(run.ti_id("aside"), "POST", path)
 
+    def trigger(self, run: Run, target: Run) -> httpx.Response:
+        return self.call(run.ti_id("aside"), "POST", f"/dag-runs/{target.dag_id}/{target.run_id}", {})
+
 
 def token_of(ti_id: str) -> str:
     generator = JWTGenerator(secret_key=SECRET_KEY, audience="urn:airflow.apache.org:task", valid_for=600)

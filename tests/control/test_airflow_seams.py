@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.models.dagbag import DBDagBag
+from airflow.models.dagrun import DagRun
 from airflow.models.log import Log
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -289,15 +290,37 @@ def _of_use(session: Session, run: Run, seam: Any) -> Any:
     return seam(session, task_at(session, run.place("use")))
 
 
-def test_another_version_of_the_dag_leaves_a_started_task_on_its_own(run: Run) -> None:
+def test_a_run_that_is_pinned_to_a_version_stays_with_its_code(airflow: Airflow) -> None:
+    airflow.do(lambda s: write_dag(s, _gated(), bundle_version="c0ffee"))
+    run = airflow.a_run()
+    airflow.do(lambda s: setattr(_run_of(s, run), "bundle_version", "c0ffee"))
+    before = airflow.look(lambda s: _of_use(s, run, airflow_seams.dag_hash))
+    airflow.do(lambda s: write_dag(s, _gated("one_more"), bundle_version="decaff"))
+    assert airflow.look(lambda s: _of_use(s, run, airflow_seams.dag_hash)) == before
+    later = airflow.a_run()
+    assert airflow.look(lambda s: _of_use(s, later, airflow_seams.dag_hash)) != before
+    assert airflow.look(lambda s: _of_use(s, later, airflow_seams.dag_version))[1] == "decaff"
+
+
+def test_a_run_without_a_version_runs_the_newest_code_whatever_its_row_says(run: Run) -> None:
     before = run.airflow.look(lambda s: _of_use(s, run, airflow_seams.dag_hash))
+    version = run.task("use").dag_version_id
+    run.airflow.do(lambda s: write_dag(s, _gated("one_more")))
+    assert run.task("use").dag_version_id == version, "Airflow has not moved the row"
+    assert run.airflow.look(lambda s: _of_use(s, run, airflow_seams.dag_hash)) != before
+
+
+def _gated(*more: str) -> DAG:
     with DAG("gated", schedule=None) as dag:
         EmptyOperator(task_id="gate") >> EmptyOperator(task_id="use")
-    run.airflow.do(lambda s: write_dag(s, dag, bundle_version="c0ffee"))
-    assert run.airflow.look(lambda s: _of_use(s, run, airflow_seams.dag_hash)) == before
-    later = run.airflow.a_run()
-    assert later.airflow.look(lambda s: _of_use(s, later, airflow_seams.dag_hash)) != before
-    assert later.airflow.look(lambda s: _of_use(s, later, airflow_seams.dag_version)) == (2, "c0ffee")
+        for task_id in more:
+            EmptyOperator(task_id=task_id)
+    return dag
+
+
+def _run_of(session: Session, run: Run) -> DagRun:
+    found = select(DagRun).where(DagRun.dag_id == run.place().dag_id, DagRun.run_id == run.place().run_id)
+    return session.scalars(found).one()
 
 
 def test_a_task_without_a_version_has_no_code_that_could_match(run: Run) -> None:

@@ -1,14 +1,23 @@
-"""What Airflow knows of connections and of people, as the seams read it from a real database."""
+"""What Airflow knows of connections, as the seams read it from a real database."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from airflow.models.log import Log
+from airflow import configuration
+from airflow.models.connection import Connection
+from airflow.models.dagbundle import DagBundleModel
+from airflow.models.team import Team
+from sqlalchemy import update
+from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams
-from tests.control.airflow_scene import SECRET, Airflow, Run
+from airflow_approvals.control import airflow_seams, registration
+from airflow_approvals.control.airflow_seams_connections import team_of
+from airflow_approvals.control.pins import Pins
+from airflow_approvals.errors import UnavailableError
+from tests.control.airflow_database import BUNDLE
+from tests.control.airflow_scene import DAG_ID, SECRET, Airflow, Run
 
 
 @pytest.fixture
@@ -20,6 +29,32 @@ def test_a_connection_is_known_by_seven_parts_and_undefined_by_none(airflow: Air
     parts = airflow_seams.connection_parts("sink_a")
     assert parts == ("generic", "sink.invalid", "", "", "", SECRET, "")
     assert airflow_seams.connection_parts("nowhere") is None
+
+
+class Unreachable:
+    """A secrets backend whose server does not answer."""
+
+    def get_connection(self, conn_id: str) -> Any:
+        raise ConnectionError("vault.invalid")
+
+
+def test_a_backend_that_cannot_be_asked_is_not_one_that_knows_nothing(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backends = [Unreachable(), *configuration.ensure_secrets_loaded()]
+    monkeypatch.setattr(configuration, "ensure_secrets_loaded", lambda: backends)
+    assert airflow_seams.connection_parts("sink_a") is not None, "another one has it"
+    with pytest.raises(UnavailableError, match=r"Unreachable.*nowhere.*try again"):
+        airflow_seams.connection_parts("nowhere")
+
+
+def test_the_clears_of_a_run_are_counted(airflow: Airflow) -> None:
+    run = airflow.a_run()
+    assert airflow.look(lambda s: airflow_seams.clear_number(s, run.dag_id, run.run_id)) == 0
+    run.change("aside", state="success")
+    run.clear("aside")
+    assert airflow.look(lambda s: airflow_seams.clear_number(s, run.dag_id, run.run_id)) == 1
+    assert airflow.look(lambda s: airflow_seams.clear_number(s, run.dag_id, "nowhere")) == 0
 
 
 @pytest.mark.parametrize(
@@ -34,54 +69,36 @@ def test_every_part_of_a_connection_is_seen(airflow: Airflow, change: dict[str, 
     assert airflow_seams.connection_parts("sink_a") == airflow_seams.connection_parts("same")
 
 
-def test_the_triggering_user_is_what_airflow_recorded(airflow: Airflow) -> None:
-    by_alice, by_nobody = airflow.a_run(), airflow.a_run(user=None)
+def give_to_team(airflow: Airflow, team: str) -> None:
+    """Let a team own the bundle of the tests' DAGs."""
 
-    def user_of(run: Run) -> str | None:
-        return airflow.look(lambda s: airflow_seams.triggering_user(s, run.dag_id, run.run_id))
+    def work(session: Session) -> None:
+        bundle = session.get_one(DagBundleModel, BUNDLE)
+        bundle.teams = [Team(name=team)]
 
-    assert (user_of(by_alice), user_of(by_nobody)) == ("alice", None)
-
-
-def test_a_clear_does_not_move_the_moment_a_run_could_start(run: Run) -> None:
-    def moment() -> Any:
-        return run.airflow.look(lambda s: airflow_seams.run_after(s, run.dag_id, run.run_id))
-
-    before = moment()
-    assert before is not None
-    run.start("use")
-    run.finish("use")
-    run.clear("use")
-    assert moment() == before
-    assert run.airflow.look(lambda s: airflow_seams.run_after(s, run.dag_id, "nowhere")) is None
+    airflow.do(work)
 
 
-def test_a_run_that_no_backfill_made_has_no_backfiller(run: Run) -> None:
-    assert run.airflow.look(lambda s: airflow_seams.backfiller(s, run.dag_id, run.run_id)) is None
+def test_a_team_is_given_its_own_connections_and_everybodys(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_to_team(airflow, "red")
+    assert airflow.look(lambda s: team_of(s, DAG_ID)) is None, "one team only, as long as it is not asked for"
+    monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
+    assert airflow.look(lambda s: team_of(s, DAG_ID)) == "red"
+    assert airflow.look(lambda s: team_of(s, "nowhere")) is None
+    airflow.add_connection("reds", team_name="red")
+    assert airflow_seams.connection_parts("reds", "red") is not None
+    assert airflow_seams.connection_parts("reds", "blue") is None
+    assert airflow_seams.connection_parts("sink_a", "red") is not None
 
 
-def test_clearers_are_those_airflow_logged_for_this_very_run(airflow: Airflow) -> None:
-    run, other = airflow.a_run(), airflow.a_run()
-
-    def logged(event: str, owner: str, run_id: str) -> Log:
-        return Log(event=event, owner=owner, dag_id=run.dag_id, run_id=run_id)
-
-    rows = [
-        logged("post_clear_task_instances", "bob", run.run_id),
-        logged("clear_dag_run", "carol", run.run_id),
-        logged("post_clear_task_instances", "dave", other.run_id),
-        logged("trigger_dag_run", "erin", run.run_id),
-    ]
-    airflow.do(lambda s: s.add_all(rows))
-    found = airflow.look(lambda s: airflow_seams.logged_clearers(s, run.dag_id, run.run_id))
-    assert found == {"bob", "carol"}
-
-
-def test_airflow_logs_clears_under_the_names_we_look_for() -> None:
-    """``action_logging`` writes the name of the endpoint's function."""
-    from airflow.api_fastapi.core_api.routes.public.dag_run import dag_run_at_dag_router, dag_run_router
-    from airflow.api_fastapi.core_api.routes.public.task_instances import task_instances_router
-
-    routes = [*dag_run_router.routes, *dag_run_at_dag_router.routes, *task_instances_router.routes]
-    clearing = {r.endpoint.__name__ for r in routes if "clear" in r.path.lower()}
-    assert set(airflow_seams._CLEARING_EVENTS) <= clearing
+def test_a_gate_pins_the_connection_of_its_team(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    give_to_team(airflow, "red")
+    monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
+    owned = update(Connection).where(Connection.conn_id == "sink_a").values(team_name="red")
+    airflow.do(lambda s: s.execute(owned))
+    run = airflow.a_run()
+    request_id = registration.register_now(run.park())
+    assert request_id is not None
+    assert Pins.from_text(run.request(request_id).pinned).fingerprint

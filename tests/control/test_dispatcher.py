@@ -9,8 +9,9 @@ import pytest
 from airflow._shared.observability.metrics import stats
 from pytest_mock import MockerFixture
 
+from airflow_approvals import dispatcher
 from airflow_approvals.config.settings import Settings
-from airflow_approvals.control import dispatcher, health, metrics, registration
+from airflow_approvals.control import health, metrics, registration
 from airflow_approvals.store.tables import GrantRow, LeaseRow, RequestRow
 from tests.control.airflow_scene import Airflow, an_ask, use
 

@@ -13,8 +13,10 @@ from airflow.sdk import DAG
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import dag_graph, grants, overrides, signing_key
+from airflow_approvals.control import dag_graph, grants, signing_key
 from airflow_approvals.core.models import Channel, GrantState
+from airflow_approvals.enforcement import overrides
+from airflow_approvals.enforcement.override_calls import Override
 from airflow_approvals.errors import ContractError
 from airflow_approvals.store.tables import GrantRow
 from tests.control.airflow_database import write_dag
@@ -113,6 +115,29 @@ def test_a_grant_runs_out_at_its_moment(run: Run) -> None:
     assert "expired" in refusal.sentence
 
 
+def test_a_redeployed_function_body_kills_the_grant(run: Run) -> None:
+    assert start(run) is None
+    before = run.grant().claims
+    run.airflow.redeploy()
+    refusal = open_sink(run)
+    assert refusal is not None
+    assert refusal.sentence.endswith("the approval is void; its source_hash is not what was approved.")
+    assert run.grant().state == "killed"
+    assert json.loads(before)["source_hash"]
+
+
+def test_a_grant_from_before_sources_were_bound_opens_nothing(run: Run) -> None:
+    assert start(run) is None
+
+    def as_issued_before(session: Session) -> None:
+        row = session.get_one(GrantRow, run.grant().id)
+        document = {k: v for k, v in json.loads(row.claims).items() if k != "source_hash"} | {"version": 1}
+        row.claims, row.jws = json.dumps(document), signing_key.load().sign(document)
+
+    run.airflow.do(as_issued_before)
+    assert "its source_hash is not what was approved" in open_sink(run).sentence
+
+
 def test_a_release_that_failed_may_try_again_with_the_same_grant(run: Run) -> None:
     use(run)
     run.finish("use", "failed")
@@ -137,7 +162,29 @@ def test_a_release_cleared_after_its_success_is_refused(run: Run) -> None:
     refusal = start(run)
     assert refusal is not None
     assert run.grant().state == "killed"
-    assert "cleared after it had succeeded" in ended_because(run)
+    assert "cleared or marked after it had succeeded" in ended_because(run)
+
+
+def test_a_release_that_succeeded_is_not_replayed_by_marking_it_failed_first(run: Run) -> None:
+    """The history then never holds its success."""
+    use(run)
+    run.finish("use")
+    assert refreshed(run) == "spent"
+    run.finish("use", "failed")
+    run.clear("use")
+    refusal = start(run)
+    assert refusal is not None
+    assert "cleared or marked after it had succeeded" in refusal.sentence
+
+
+def test_a_release_that_outlived_its_grant_and_was_cleared_after_its_success_is_refused(run: Run) -> None:
+    use(run)
+    over = run.grant().not_after - run.airflow.now
+    assert refreshed(run, after=over) == "expired"
+    run.finish("use")
+    run.clear("use")
+    assert start(run, after=over) is not None
+    assert "cleared or marked after it had succeeded" in ended_because(run)
 
 
 def test_clearing_between_gate_and_release_kills(run: Run) -> None:
@@ -275,17 +322,27 @@ def test_reference_tells_the_release_where_the_grant_is_good_for(run: Run) -> No
 
 @pytest.mark.parametrize("task_id", ["gate", "between", "use"])
 def test_a_delete_on_the_way_kills_the_grant(run: Run, task_id: str) -> None:
-    overrides.keep(
-        overrides.Override("delete", run.dag_id, run.run_id, task_id, -1), CAROL, Channel.UI, None, None
-    )
+    overrides.keep(Override("delete", run.dag_id, run.run_id, task_id, -1), CAROL, Channel.UI, None, None)
     grant = run.grant()
     assert grant is not None
     assert (grant.state, grant.ended_because) == ("killed", f"task {task_id} was deleted")
 
 
+@pytest.mark.parametrize("end", ["spent", "expired"])
+def test_a_deleted_run_leaves_nothing_open_to_one_that_takes_its_id(run: Run, end: str) -> None:
+    use(run)
+    if end == "spent":
+        run.finish("use")
+    assert refreshed(run, after=run.grant().not_after - run.airflow.now) == end
+    whole = overrides.Override("delete", run.dag_id, run.run_id, "", -1)
+    overrides.keep(whole, CAROL, Channel.UI, None, None)
+    assert run.grant().state == "killed"
+
+
 def test_a_delete_beside_the_way_changes_nothing(run: Run) -> None:
     bulk = {"actions": [{"action": "delete", "entities": [{"task_id": "aside", "map_index": -1}]}]}
-    overrides.keep(overrides.Override("mark", run.dag_id, run.run_id, None, -1), CAROL, Channel.UI, bulk, {})
+    answer = {"delete": {"success": [f"{run.dag_id}.{run.run_id}.aside[-1]"], "errors": []}}
+    overrides.keep(Override("mark", run.dag_id, run.run_id, None, -1), CAROL, Channel.UI, bulk, answer)
     grant = run.grant()
     assert grant is not None
     assert grant.state == "live"

@@ -9,9 +9,10 @@ import pytest
 from airflow_approvals.channels.failures import RetryLaterError
 from airflow_approvals.channels.slack import SlackChannel
 from airflow_approvals.config.settings import Settings
-from airflow_approvals.control import outbox
+from airflow_approvals.control import media, outbox
 from airflow_approvals.core.models import RequestState
 from airflow_approvals.errors import ChannelError, ConfigurationError
+from airflow_approvals.store import outbox as rows
 from tests.channels.scripted_slack import ScriptedSlack
 from tests.control.slack_world import a_world
 from tests.live.slack_emulator import SlackEmulator
@@ -67,7 +68,7 @@ def has_buttons(message):
 
 
 def queue(world, request_id, kind, **more):
-    world.run(lambda session: outbox.enqueue(session, request_id, kind, now=world.now, **more))
+    world.run(lambda session: rows.add(session, request_id, kind, channel="slack", now=world.now, **more))
 
 
 def test_a_request_is_announced_once(world):
@@ -92,7 +93,7 @@ def test_a_second_announcement_of_the_same_request_is_not_posted(world):
 def test_a_crash_around_the_post_leaves_one_live_message(world, after):
     request_id = world.new_request()
     with pytest.raises(Died):
-        deliver(world, slack=Dying(world, after=after))
+        deliver(world, courier=Dying(world, after=after))
     assert deliver(world) == 0  # still claimed by the dead
     world.later(minutes=2)
     assert deliver(world) == 1
@@ -103,7 +104,7 @@ def test_a_crash_around_the_post_leaves_one_live_message(world, after):
 def test_a_lost_post_that_is_found_shows_what_holds_now(world):
     request_id = world.new_request()
     with pytest.raises(Died):
-        deliver(world, slack=Dying(world, after=True))
+        deliver(world, courier=Dying(world, after=True))
     world.closed[request_id] = RequestState.EXPIRED
     world.later(minutes=2)
     deliver(world)
@@ -113,14 +114,14 @@ def test_a_lost_post_that_is_found_shows_what_holds_now(world):
 def test_when_the_lost_post_cannot_be_looked_for_nothing_is_posted(world):
     request_id = world.new_request()
     with pytest.raises(Died):
-        deliver(world, slack=Dying(world, after=True))
+        deliver(world, courier=Dying(world, after=True))
 
     class Blind(SlackChannel):
-        def find(self, request_id, *, since):
+        def find(self, request_id, *, since, place):
             raise ChannelError("Slack refused the call: missing_scope.")
 
     world.later(minutes=2)
-    assert deliver(world, slack=Blind(world.slack.token, world.slack.channel, world.slack.url)) == 0
+    assert deliver(world, courier=Blind(world.slack.token, world.slack.channel, world.slack.url)) == 0
     assert world.slack.message_of(request_id)
     assert world.outbox_rows(request_id)[0].last_error == "Slack refused the call: missing_scope."
 
@@ -179,7 +180,7 @@ def test_a_change_while_a_message_is_under_way_is_caught_up_with(world):
             world.closed[request_id] = RequestState.WITHDRAWN  # meanwhile, and nobody queued it
             return ref
 
-    deliver(world, slack=Slow(world.slack.token, world.slack.channel, world.slack.url))
+    deliver(world, courier=Slow(world.slack.token, world.slack.channel, world.slack.url))
     assert has_buttons(world.slack.message_of(request_id))
     assert deliver(world) == 1
     assert not has_buttons(world.slack.message_of(request_id))
@@ -227,7 +228,13 @@ def test_failures_are_retried_ever_more_slowly_and_then_given_up(world, scripted
     assert states(world, "r-1") == [("whisper", "failed")]
     (entry,) = world.entries
     assert (entry.kind, entry.request_id) == ("delivery_failed", "r-1")
-    assert entry.details == {"kind": "whisper", "error": "Slack refused the call: http_500.", "attempts": 20}
+    assert entry.details == {
+        "medium": "slack",
+        "kind": "whisper",
+        "error": "Slack refused the call: http_500.",
+        "attempts": 20,
+    }
+    assert world.given_up == ["r-1"], "the page says so, once"
     world.later(days=1)
     assert deliver(world) == 0
 
@@ -237,6 +244,17 @@ def test_what_is_refused_for_good_is_given_up_at_once(world):
     deliver(world)
     assert states(world, "r-1") == [("whisper", "failed")]
     assert [entry.kind for entry in world.entries] == ["delivery_failed"]
+
+
+def test_a_page_that_cannot_be_shown_holds_up_no_message(world):
+    queue(world, "r-1", "whisper", recipient="U0NOBODY", text="hello")
+    good = world.new_request()
+
+    def fault(request_id):
+        raise KeyError("a fault")
+
+    assert deliver(world, given_up=fault) == 1
+    assert world.slack.message_of(good)
 
 
 def test_one_request_that_cannot_be_shown_does_not_hold_up_the_others(world):
@@ -267,21 +285,64 @@ def test_two_senders_never_send_the_same_row(world):
             assert deliver(world) == 0  # another process comes round meanwhile
             return super().post(facts)
 
-    assert deliver(world, slack=Nested(world.slack.token, world.slack.channel, world.slack.url)) == 1
+    assert deliver(world, courier=Nested(world.slack.token, world.slack.channel, world.slack.url)) == 1
     assert world.slack.message_of(request_id)
+
+
+def test_an_update_that_was_overwritten_by_an_older_one_is_made_again(world):
+    """P1 reads, P2 reads and sends the decision, P1's call arrives last but is answered first."""
+    request_id = world.announced()
+    queue(world, request_id, "update")
+
+    class Older(SlackChannel):
+        def update(self, ref, facts):
+            world.closed[request_id] = RequestState.APPROVED
+            queue(world, request_id, "update")
+            # The other process has claimed the new row and is still waiting for its answer.
+            newer = world.outbox_rows(request_id)[-1].id
+            world.run(lambda s: rows.claim(s, newer, now=world.now, until=world.now + outbox.CLAIM))
+            return super().update(ref, facts)
+
+    deliver(world, courier=Older(world.slack.token, world.slack.channel, world.slack.url))
+    assert has_buttons(world.slack.message_of(request_id))
+    deliver(world)
+    assert not has_buttons(world.slack.message_of(request_id))
+
+
+def test_a_row_that_is_being_sent_holds_nobody_as_if_the_vendor_had_asked(world, scripted):
+    first, second = world.new_request(), world.new_request()
+    scripted.will_say(429, {"ok": False, "error": "ratelimited"}, Retry_After="30")
+    deliver(world)
+    world.later(seconds=31)
+    (row,) = world.outbox_rows(first)
+    world.run(lambda s: rows.claim(s, row.id, now=world.now, until=world.now + outbox.CLAIM))
+    scripted.will_say(200, {"ok": True, "ts": "1.1", "channel": "C0123"})
+    deliver(world)
+    assert states(world, second) == [("request", "sent")]
+
+
+def test_a_lost_post_is_looked_for_where_it_was_made(world):
+    request_id = world.new_request()
+    with pytest.raises(Died):
+        deliver(world, courier=Dying(world, after=True))
+    world.later(minutes=2)
+    elsewhere = SlackChannel(world.slack.token, "C0ELSEWHERE", world.slack.url)
+    assert deliver(world, courier=elsewhere) == 1
+    message = world.slack.message_of(request_id)
+    assert world.delivery(request_id).message == f"{world.slack.channel}:{message['ts']}"
 
 
 def test_a_request_to_wait_while_looking_keeps_the_reservation(world):
     request_id = world.new_request()
     with pytest.raises(Died):
-        deliver(world, slack=Dying(world, after=True))
+        deliver(world, courier=Dying(world, after=True))
 
     class Busy(SlackChannel):
-        def find(self, request_id, *, since):
+        def find(self, request_id, *, since, place):
             raise RetryLaterError("Slack asks to wait.", 1.0)
 
     world.later(minutes=2)
-    deliver(world, slack=Busy(world.slack.token, world.slack.channel, world.slack.url))
+    deliver(world, courier=Busy(world.slack.token, world.slack.channel, world.slack.url))
     assert world.delivery(request_id).message == ""
     world.later(minutes=2)
     assert deliver(world) == 1
@@ -295,10 +356,10 @@ COMPLETE = Settings(
 
 @pytest.mark.parametrize("missing", ["slack_bot_token_file", "slack_signing_secret_file", "slack_channel"])
 def test_slack_is_configured_when_all_three_options_are_there(missing):
-    assert outbox.slack_configured(COMPLETE)
+    assert media.slack_configured(COMPLETE)
     incomplete = replace(COMPLETE, **{missing: None})
-    assert not outbox.slack_configured(incomplete)
-    assert outbox.missing_slack_options(incomplete) == (missing,)
+    assert not media.slack_configured(incomplete)
+    assert media.missing_slack_options(incomplete) == (missing,)
 
 
 def test_the_channel_is_built_from_the_settings(tmp_path, world):
@@ -308,11 +369,11 @@ def test_the_channel_is_built_from_the_settings(tmp_path, world):
     settings = replace(
         COMPLETE, slack_bot_token_file=token, slack_channel=world.slack.channel, slack_api_url=world.slack.url
     )
-    world.channel = outbox.slack_channel(settings)
+    world.channel = media.slack_channel(settings)
     assert world.slack.message_of(world.announced())
 
 
 def test_without_settings_there_is_no_channel_and_a_missing_file_is_an_error(tmp_path):
-    assert outbox.slack_channel(Settings()) is None
+    assert media.slack_channel(Settings()) is None
     with pytest.raises(ConfigurationError, match="slack_bot_token_file"):
-        outbox.slack_channel(replace(COMPLETE, slack_bot_token_file=tmp_path / "absent"))
+        media.slack_channel(replace(COMPLETE, slack_bot_token_file=tmp_path / "absent"))

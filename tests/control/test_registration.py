@@ -8,9 +8,11 @@ import pytest
 from airflow.models.connection import Connection
 from sqlalchemy import delete
 
-from airflow_approvals.control import decisions, registration
+from airflow_approvals.control import decisions, intake, registration
 from airflow_approvals.control.pins import Pins
-from airflow_approvals.core.models import Refusal
+from airflow_approvals.control.requesters import Requesters
+from airflow_approvals.core.bar import Unattributed
+from airflow_approvals.core.models import Person, Refusal
 from airflow_approvals.errors import ConfigurationError
 from tests.control.airflow_scene import (
     HOUR,
@@ -21,6 +23,7 @@ from tests.control.airflow_scene import (
     outcome_of,
     state_of,
 )
+from tests.identity import fab_scene
 
 
 @pytest.fixture
@@ -84,7 +87,8 @@ def test_the_request_pins_what_it_will_be_judged_by(run: Run) -> None:
     assert pins.fingerprint.startswith("hmac-sha256:")
     assert pins.consumers == ("between", "use")
     assert len(pins.dag_hash) == 32
-    assert (request.label, request.requesters) == ("restricted", '[["alice", "triggered the run"]]')
+    assert request.label == "restricted"
+    assert Requesters.from_text(request.requesters).members == (("alice", "triggered the run"),)
     assert request.manifest_digest == an_ask().data.digest
     assert request.expires_at == run.airflow.now + HOUR
 
@@ -236,3 +240,87 @@ def test_registering_at_once_on_postgresql_makes_one_request(postgres_airflow: A
     assert len(found) == 3
     assert len([request for request in found if request is not None]) == 1
     assert run.airflow.kinds(run) == ["request_registered"]
+
+
+@pytest.mark.parametrize(
+    ("bar", "asked", "words"),
+    [
+        (
+            {"requester_reason": ("retrain .+",)},
+            {"reason": "because"},
+            "asks for a reason of the form retrain .+",
+        ),
+        ({"requester_reason": (".{3,}",)}, {"reason": None}, "set reason of the gate and run it again"),
+        (
+            {"ticket": ("CHG-[0-9]+", ".{6,}")},
+            {"ticket": "CHG-1"},
+            "asks for a ticket number of the form .{6,}",
+        ),
+        ({"ticket": ("CHG-[0-9]+",)}, {"ticket": "see CHG-12345"}, "of the form CHG-[0-9]+"),
+    ],
+)
+def test_an_ask_whose_words_do_not_match_is_forbidden_with_the_way_out(
+    airflow: Airflow, bar: dict, asked: dict, words: str
+) -> None:
+    airflow.activate_bar(**bar)
+    run = airflow.a_run()
+    state, because = state_of(run, run.ask(an_ask(**asked)))
+    assert state == "forbidden"
+    assert because is not None
+    assert because.startswith("Rule one-owner asks for")
+    assert words in because
+    assert outcome_of(run)["because"] == because
+    assert run.grant() is None
+
+
+def test_an_ask_whose_words_match_waits_for_votes(airflow: Airflow) -> None:
+    airflow.activate_bar(requester_reason=("a .+",), ticket=("CHG-[0-9]+",))
+    run = airflow.a_run()
+    assert state_of(run, run.ask(an_ask(ticket=" CHG-7 ")))[0] == "pending"
+
+
+def test_an_unattributed_run_is_forbidden_where_the_rule_says_so(airflow: Airflow) -> None:
+    airflow.activate_bar(unattributed=Unattributed.FORBID)
+    run = airflow.a_run(user=None)
+    state, because = state_of(run, run.ask())
+    assert state == "forbidden"
+    assert because is not None
+    assert "Nobody can be named who started this run, and rule one-owner forbids that" in because
+    named = airflow.a_run()
+    assert state_of(named, named.ask())[0] == "pending"
+
+
+def test_a_reason_that_is_asked_for_by_the_time_of_the_vote_counts_as_well(airflow: Airflow) -> None:
+    run = airflow.a_run()
+    request = run.ask()
+    airflow.activate_bar(requester_reason=("retrain .+",))
+    refusal = run.vote(request)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "forbidden"
+    assert state_of(run, request)[0] == "forbidden"
+
+
+def test_a_requester_stays_barred_under_another_name(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An administrator of FAB can rename the account while the request waits."""
+    fab_scene.make_tables(airflow.database)
+    key = fab_scene.add_user(airflow.database, "alice", "Owner", key=5)
+    monkeypatch.setenv("AIRFLOW__CORE__AUTH_MANAGER", fab_scene.FAB)
+    run = airflow.a_run(user="alice")
+    request = run.ask()
+    assert (key, "account of alice") in Requesters.from_text(request.requesters).members
+    renamed = run.vote(request, Person(key, "bob"))
+    assert isinstance(renamed, Refusal)
+    assert renamed.code == "self_approval"
+
+
+def test_enough_gates_that_are_still_on_their_way_hold_up_no_other(airflow: Airflow) -> None:
+    slow, ready = airflow.a_run(), airflow.a_run()
+    slow.start("gate")
+    first = slow.send(an_ask())
+    second = ready.park()
+    now = airflow.now
+    assert airflow.look(lambda s: intake.waiting(s, now=now, limit=1)) == [second]
+    hours_later = now + timedelta(hours=2)
+    assert airflow.look(lambda s: intake.waiting(s, now=hours_later, limit=1)) == [first], "to be given up"

@@ -5,10 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from airflow.models.taskinstance import clear_task_instances
+from airflow.utils.state import DagRunState
 
 from airflow_approvals.control import decisions, registration
 from airflow_approvals.core.models import Channel, Refusal, Verdict
+from airflow_approvals.enforcement import overrides
+from airflow_approvals.enforcement.override_calls import Override
 from tests.control.airflow_scene import (
+    ALICE,
     BOB,
     HOUR,
     Airflow,
@@ -16,7 +21,9 @@ from tests.control.airflow_scene import (
     an_ask,
     close,
     outcome_of,
+    start,
     state_of,
+    task_at,
 )
 
 
@@ -140,6 +147,76 @@ def test_what_can_never_be_registered_is_put_aside_and_recorded(run: Run) -> Non
     (entry,) = run.airflow.entries(kind="intake_invalid", run_id=run.run_id)
     assert entry["details"]["because"] == "ValueError"
     assert run.register(intake_id) is None
+    assert run.task().state == "scheduled"
+    assert outcome_of(run)["outcome"] == "failed"
+    assert "could not register this request (ValueError)" in outcome_of(run)["because"]
+    note = run.airflow.look(lambda s: task_at(s, run.place()).note)
+    assert "Clear the gate to ask again" in note
+
+
+def test_a_gate_that_is_still_on_its_way_is_not_given_up(run: Run) -> None:
+    run.start()
+    intake_id = run.send(an_ask())
+    run.airflow.do(lambda s: registration.give_up(s, intake_id, "ValueError"))
+    assert run.intakes()[0].state == "new"
+    run.await_input()
+    assert run.register(intake_id) is not None
+    run.airflow.do(lambda s: registration.give_up(s, intake_id, "ValueError"))
+    assert run.task().state == "awaiting_input", "what was registered meanwhile stays"
+
+
+@pytest.mark.parametrize("reset_dag_runs", [True, False])
+def test_a_gate_that_is_cleared_while_it_runs_is_asked_anew(run: Run, reset_dag_runs: bool) -> None:
+    """Airflow keeps ``max_tries`` then, as after a retry of its own."""
+    grant = run.approve()
+    run.change("gate", state="running")
+    before = run.task().max_tries
+    cleared_at_work(run, reset_dag_runs)
+    assert run.task().max_tries == before
+    again = run.register(run.park())
+    assert again is not None
+    assert again.id != grant.request_id
+    assert run.request(again.id).state == "pending"
+    assert run.airflow.entries(kind="grant_killed", run_id=run.run_id)
+
+
+@pytest.mark.parametrize("reset_dag_runs", [True, False])
+def test_a_rejected_gate_that_is_cleared_while_it_runs_is_asked_anew(run: Run, reset_dag_runs: bool) -> None:
+    run.vote(run.ask(), verdict=Verdict.REJECT)
+    run.change("gate", state="running")
+    cleared_at_work(run, reset_dag_runs)
+    again = run.register(run.park())
+    assert again is not None
+    assert run.request(again.id).state == "pending"
+
+
+def cleared_at_work(run: Run, reset_dag_runs: bool) -> None:
+    """Clear the running gate by Airflow's API, as the middleware sees it; the next try begins."""
+    override = Override("clear", run.dag_id, None, None, -1)
+    touched = {"task_id": "gate", "map_index": -1, "dag_run_id": run.run_id, "dag_id": run.dag_id}
+    state = DagRunState.QUEUED if reset_dag_runs else False
+    run.airflow.do(lambda s: clear_task_instances([task_at(s, run.place())], s, state))
+    assert run.task().state == "restarting"
+    overrides.keep(
+        override,
+        ALICE,
+        Channel.UI,
+        {"dry_run": False, "dag_run_id": run.run_id, "task_ids": ["gate"]},
+        {"task_instances": [touched]},
+    )
+
+
+def test_a_clear_that_touches_no_gate_kills_no_approval(run: Run) -> None:
+    """A body may name a gate that ``only_failed`` then leaves alone."""
+    run.approve()
+    body = {"dry_run": False, "dag_run_id": run.run_id, "task_ids": ["gate"], "only_failed": False}
+    override = Override("clear", run.dag_id, None, None, -1)
+    overrides.keep(override, ALICE, Channel.UI, body, {"task_instances": []})
+    whole = Override("clear", run.dag_id, run.run_id, None, -1)
+    for spared in ("only_failed", "only_new"):
+        body = {"dry_run": False, spared: True}
+        overrides.keep(whole, ALICE, Channel.UI, body, {"dag_run_id": run.run_id})
+    assert run.grant().state == "live"
 
 
 def test_a_retry_that_asks_for_something_else_is_asked_anew(run: Run) -> None:
@@ -149,6 +226,24 @@ def test_a_retry_that_asks_for_something_else_is_asked_anew(run: Run) -> None:
     assert again is not None
     assert again.id != grant.request_id
     assert run.request(again.id).state == "pending"
+    kept = run.grant()
+    assert kept is not None
+    assert (kept.id, kept.state, kept.ended_because) == (
+        grant.id, "killed", "the gate asked for something else",
+    )  # fmt: skip
+
+
+def test_what_was_approved_before_opens_nothing_once_something_else_was_rejected(run: Run) -> None:
+    """The requester could mark the gate successful then, and use the approval of other data."""
+    run.approve()
+    run.retry()
+    again = run.register(run.park(an_ask(reason="another")))
+    assert again is not None
+    run.vote(again, verdict=Verdict.REJECT)
+    run.change("gate", state="success")
+    refusal = start(run)
+    assert refusal is not None
+    assert "the gate asked for something else" in refusal.sentence
 
 
 def test_a_cleared_gate_is_asked_anew_and_its_old_grant_is_dead(run: Run) -> None:

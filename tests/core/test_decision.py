@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_approvals.core.bar import Bar, Effect, Unattributed
 from airflow_approvals.core.decision import eligible, tally
 from airflow_approvals.core.models import Channel, Person, RequestState, Verdict, Vote
-from airflow_approvals.core.policy import Bar, Effect, Seat
+from airflow_approvals.core.seats import Seat
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 GROUPS = {"owners": frozenset({"bob", "carol", "17"}), "security": frozenset({"carol", "dana"})}
 NOBODY = frozenset()
+REJECT = Verdict.REJECT
+REJECTED = RequestState.REJECTED
 
 
 def bar(*seats, effect=Effect.REQUIRE, deciding=(Channel.UI, Channel.SLACK)):
@@ -147,3 +151,88 @@ def test_approval_always_rests_on_enough_distinct_eligible_people(votes, seats, 
                                             the_bar=the_bar) is None]  # fmt: skip
         assert all(v.verdict is Verdict.APPROVE for v in good)
         assert len(good) >= max(sum(seat.count for seat in seats), 2 if unattributed else 1)
+
+
+def lenient(*seats, **changes):
+    return replace(bar(*seats), veto=False, **changes)
+
+
+def test_without_a_veto_the_others_may_still_approve():
+    two = lenient(Seat("owners", 2))
+    assert count(two, vote("bob", REJECT)).state is RequestState.PENDING
+    result = count(two, vote("bob", REJECT), vote("carol"), vote("robert", known_as="17"))
+    assert result.state is RequestState.APPROVED
+
+
+def test_without_a_veto_a_rejection_is_final_once_the_seats_cannot_be_filled():
+    """Carol alone cannot take both seats, and dana is the only other one of security."""
+    both = lenient(Seat("owners", 1), Seat("security", 1))
+    assert count(both, vote("dana", REJECT)).state is RequestState.PENDING
+    rejected = count(both, vote("dana", REJECT), requesters=frozenset({"carol"}))
+    assert (rejected.state, rejected.because) == (RequestState.REJECTED, "Rejected by dana.")
+    rejected = count(both, vote("dana", REJECT), vote("bob", REJECT), requesters=frozenset({"17"}))
+    assert rejected.state is RequestState.REJECTED
+
+
+def test_without_a_veto_a_group_that_cannot_be_asked_keeps_the_question_open():
+    both = lenient(Seat("owners", 1), Seat("security", 1))
+    groups = {"owners": GROUPS["owners"], "security": frozenset()}
+    votes = [vote("bob", REJECT)]
+    known = tally(both, groups, NOBODY, votes, unattributed=False)
+    assert known.state is RequestState.REJECTED
+    asked = tally(both, groups, NOBODY, votes, unattributed=False, unknown={"security": "no answer"})
+    assert asked.state is RequestState.PENDING
+
+
+def test_without_a_veto_an_unattributed_run_is_rejected_when_two_are_no_longer_there():
+    one = lenient(Seat("security", 1))
+    assert count(one, vote("dana", REJECT)).state is RequestState.PENDING
+    assert count(one, vote("dana", REJECT), unattributed=True).state is RequestState.REJECTED
+
+
+def test_who_has_said_no_under_one_name_fills_no_seat_under_another():
+    both = lenient(Seat("owners", 1))
+    result = count(both, vote("bob", REJECT, known_as="17"), vote("bob"))
+    assert result.state is RequestState.PENDING
+    assert result.approvals == 0
+
+
+def test_an_unattributed_run_is_forbidden_where_the_rule_says_so():
+    forbidding = replace(bar(), unattributed=Unattributed.FORBID)
+    votes = (vote("bob"), vote("carol"))
+    assert count(forbidding, *votes, unattributed=True).state is RequestState.FORBIDDEN
+    assert count(forbidding, *votes).state is RequestState.APPROVED
+
+
+def test_an_approval_counts_only_with_the_reason_that_is_asked_for():
+    reasoned = replace(bar(), approver_reason=("[a-z ]{5,}", ".*rows.*"))
+    assert count(reasoned, vote("bob")).state is RequestState.PENDING
+    why = replace(vote("bob"), reason=" read the rows ")
+    assert count(reasoned, why).state is RequestState.APPROVED
+    assert count(reasoned, replace(why, reason="read the rows, all")).state is RequestState.PENDING
+    assert count(reasoned, vote("bob", REJECT)).state is RequestState.REJECTED
+
+
+def test_a_thousand_members_are_looked_through_at_once():
+    groups = {"owners": frozenset(f"user{n}" for n in range(1000))}
+    many = lenient(Seat("owners", 999))
+    votes = [vote("user1", REJECT)]
+    assert tally(many, groups, NOBODY, votes, unattributed=False).state is RequestState.PENDING
+    votes.append(vote("user2", REJECT))
+    assert tally(many, groups, NOBODY, votes, unattributed=False).state is RequestState.REJECTED
+
+
+def test_without_a_veto_an_id_and_a_name_of_one_person_are_not_two_who_could_still_approve():
+    two, groups = replace(bar(Seat("owners", 2)), veto=False), {"owners": frozenset({"7", "bob", "carol"})}
+    votes = [vote("carol", REJECT)]
+    apart = tally(two, groups, NOBODY, votes, unattributed=False)
+    assert apart.state is RequestState.PENDING
+    aliases = [frozenset({"7", "bob"})]
+    assert tally(two, groups, NOBODY, votes, unattributed=False, aliases=aliases).state is REJECTED
+
+
+def test_without_a_veto_a_requesters_other_name_is_nobody_who_could_still_approve():
+    one, groups = replace(bar(Seat("owners", 1)), veto=False), {"owners": frozenset({"7", "bob", "carol"})}
+    votes, aliases = [vote("carol", REJECT)], [frozenset({"7", "bob"})]
+    result = tally(one, groups, frozenset({"bob"}), votes, unattributed=False, aliases=aliases)
+    assert result.state is REJECTED

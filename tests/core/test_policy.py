@@ -3,13 +3,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from airflow_approvals.core.bar import Bar, Effect, stricter
 from airflow_approvals.core.classification import Label
-from airflow_approvals.core.models import Channel
-from airflow_approvals.core.policy import Bar, Effect, Facts, Matcher, Seat, stricter
+from airflow_approvals.core.facts import Facts
+from airflow_approvals.core.matching import Matcher
 from airflow_approvals.core.policy_parsing import parse_policy
+from airflow_approvals.core.seats import Seat
 from airflow_approvals.errors import ContractError
 from tests.core.policies import EXAMPLE, rule, with_rules
 
@@ -96,59 +96,6 @@ def test_glob_minds_the_case_and_the_whole_text():
     assert matcher.matches_text("export-eu")
     assert not matcher.matches_text("Export-eu")
     assert not matcher.matches_text("re-export-eu")
-
-
-bars = st.builds(
-    lambda effect, rules, seats, deciding, request, grant: Bar(
-        effect,
-        rules,
-        tuple(sorted(seats)) if effect is Effect.REQUIRE else (),
-        deciding if effect is Effect.REQUIRE else frozenset(),
-        request,
-        grant,
-    ),
-    st.sampled_from(Effect),
-    st.lists(st.sampled_from("abc"), min_size=1, max_size=2, unique=True).map(tuple),
-    st.lists(
-        st.builds(Seat, st.sampled_from(["x", "y"]), st.integers(1, 3)),
-        min_size=1,
-        max_size=2,
-        unique_by=lambda seat: seat.group,
-    ),
-    st.frozensets(st.sampled_from(Channel), min_size=1),
-    st.integers(1, 10**6).map(lambda seconds: timedelta(seconds=seconds)),
-    st.integers(1, 10**6).map(lambda seconds: timedelta(seconds=seconds)),
-)
-
-
-def substance(bar):
-    return bar.effect, frozenset(bar.seats), bar.deciding, bar.request_ttl, bar.grant_ttl
-
-
-@given(bars, bars, bars)
-def test_stricter_does_not_mind_the_order(a, b, c):
-    assert substance(stricter(a, b)) == substance(stricter(b, a))
-    assert substance(stricter(stricter(a, b), c)) == substance(stricter(a, stricter(b, c)))
-    assert stricter(a, a) == a
-
-
-@given(bars, bars)
-def test_stricter_is_never_laxer_than_either(a, b):
-    both = stricter(a, b)
-    order = list(Effect)
-    for one in (a, b):
-        assert order.index(both.effect) <= order.index(one.effect)
-        assert both.request_ttl <= one.request_ttl
-        assert both.grant_ttl <= one.grant_ttl
-        if both.effect is Effect.REQUIRE and one.effect is Effect.REQUIRE:
-            assert both.deciding <= one.deciding
-            counts = {seat.group: seat.count for seat in both.seats}
-            assert all(counts[seat.group] >= seat.count for seat in one.seats)
-
-
-@given(bars)
-def test_bar_survives_its_document(bar):
-    assert Bar.from_document(bar.to_document()) == bar
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from itertools import permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_approvals.core.seats import Seat, distinct, unfilled
+from airflow_approvals.core.seats import Seat, distinct, people_behind, spoken, unfilled
 
 GROUPS = {"owners": frozenset({"bob", "carol"}), "security": frozenset({"carol", "dana"})}
 BOTH = (Seat("owners", 1), Seat("security", 1))
@@ -58,3 +58,16 @@ def test_who_shares_a_name_is_one_person():
     called = [frozenset({"17", "bob"}), frozenset({"bob"}), frozenset({"U1", "17"}), frozenset({"dana"})]
     for order in permutations(called):
         assert set(distinct(order)) == {frozenset({"17", "bob", "U1"}), frozenset({"dana"})}
+
+
+def test_who_has_an_id_and_a_name_is_one_person_behind_both():
+    aliases = [frozenset({"7", "bob"}), frozenset({"bob", "robert"}), frozenset({"9", "erin"})]
+    assert people_behind({"7", "bob", "carol"}, aliases) == [
+        frozenset({"7", "bob", "robert"}),
+        frozenset({"carol"}),
+    ]
+
+
+def test_a_person_is_spoken_of_by_name():
+    assert spoken(frozenset({"7", "bob"})) == "bob"
+    assert spoken(frozenset({"7"})) == "7"

@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 
 import httpx
 
+from tests.live.airflow_documents import pauses
 from tests.live.airflow_processes import AirflowDeployment
 
 T = TypeVar("T")
-PATIENCE = 60.0
+#: Seconds. Only a test that fails waits as long; a busy machine takes minutes.
+PATIENCE = 180.0
 
 
 class Gated:
@@ -96,10 +98,13 @@ class Gated:
 
     def until(self, look: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
         deadline = time.monotonic() + patience
-        while time.monotonic() < deadline:
+        for pause in pauses():
             if found := look():
                 return found
-            time.sleep(0.2)
+            if time.monotonic() > deadline:
+                break
+            self.airflow.check_alive()
+            time.sleep(pause)
         raise AssertionError(f"waited {patience:.0f} s in vain until {what}")
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, inspect
 
 from tests.detection import canaries
 from tests.flows.gated import Gated
@@ -36,20 +36,21 @@ def write_source(folder: Path, *, malformed: bool) -> None:
     (folder / f"{VALUES['e-mail']}.txt").write_text("nothing\n")
 
 
+def rows(database_url: str) -> Iterator[str]:
+    """Every row of every table."""
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        for table in inspect(engine).get_table_names():
+            for row in connection.exec_driver_sql(f'SELECT * FROM "{table}"'):
+                yield repr([bytes(value) if isinstance(value, memoryview) else value for value in row])
+    engine.dispose()
+
+
 def surfaces(gated: Gated, slack: SlackEmulator) -> Iterator[tuple[str, str]]:
     """Everything that people or programs can read, by name."""
     for log in gated.airflow.log_files():
         yield f"log {log}", log.read_text(errors="replace")
-    database = sqlite3.connect(f"file:{gated.home}/airflow.db?mode=ro", uri=True)
-    yield (
-        "database",
-        "\n".join(
-            repr(row)
-            for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-            for row in database.execute(f'SELECT * FROM "{table}"')
-        ),
-    )
-    database.close()
+    yield "database", "\n".join(rows(gated.airflow.database_url))
     yield "Slack", str(slack.messages())
     client = gated.as_user("alice")
     yield "requests", client.get("/approvals/api/v1/requests", params={"dag_id": "canaries"}).text

@@ -109,7 +109,7 @@ def test_clearing_a_failed_release_tries_again_with_the_same_grant(gated: Gated)
     assert gated.finish("fails_once", run_id) == "failed"
     grant = gated.request(run_id)["grant"]
     assert grant["state"] == "bound"
-    clear(gated, "fails_once", run_id, "use", "follow")
+    clear(gated, "fails_once", run_id, "use", "follow", user="carol")
     assert gated.finish("fails_once", run_id) == "success"
     gated.until(lambda: gated.request(run_id)["grant"]["state"] == "spent", "the grant is spent")
     assert gated.request(run_id)["grant"]["id"] == grant["id"]

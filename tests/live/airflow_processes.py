@@ -10,18 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 
 import httpx
 
 from tests.live.airflow_configuration import Accounts, airflow_cfg, clean_environment, free_ports
+from tests.live.airflow_documents import PatientTransport, errors_in, instance_name, pauses, run_path
 from tests.live.process_groups import RunningProcess, start_process, tail
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 SERVE = Path(__file__).resolve().parents[2] / "docker" / "scripts" / "serve.sh"
 
 
@@ -58,10 +57,12 @@ class AirflowDeployment:
         self.dags_folder = (dags_folder or self.home / "dags").resolve()
         self.dags_folder.mkdir(parents=True, exist_ok=True)
         users = users or {"alice": "admin", "bob": "user", "carol": "user", "victor": "viewer"}
+        self.database_url = f"sqlite:///{self.home}/airflow.db" if database == "sqlite" else database
         self._accounts = Accounts.at(self.home, users)
         self._ports = free_ports(self.home, api_servers + 1)
         self._processes: dict[str, RunningProcess] = {}
         self._tokens: dict[str, str] = {}
+        self._reader: httpx.Client | None = None
         self._environment = {**clean_environment(), **(environment or {}), **self._homes()}
         (self.home / "airflow.cfg").write_text(
             airflow_cfg(
@@ -69,7 +70,7 @@ class AirflowDeployment:
                 self.dags_folder,
                 self._accounts,
                 self._ports,
-                database=database,
+                database_url=self.database_url,
                 options=config or {},
             )
         )
@@ -78,7 +79,7 @@ class AirflowDeployment:
 
     def __enter__(self) -> Self:
         try:
-            self.migrate()
+            self.airflow("db", "migrate")
             self.start()
             self.wait_healthy()
         except BaseException:
@@ -91,15 +92,20 @@ class AirflowDeployment:
     ) -> None:
         self.stop()
 
-    def migrate(self) -> None:
-        self.airflow("db", "migrate")
-
     def start(self) -> None:
         """Start every process that does not run yet; returns at once."""
+        self.start_api_servers()
+        self._run("scheduler", "scheduler")
+        self.start_dag_processor()
+
+    def start_dag_processor(self) -> None:
+        """Start what reads DAG files, so that there are DAGs before anything runs them."""
+        self._run("dag-processor", "dag-processor")
+
+    def start_api_servers(self) -> None:
+        """Start the api-servers alone, for what needs no task to run."""
         for index in range(self.api_servers):
             self._run(f"api-server-{index}", "api-server", "--port", str(self._ports[index]))
-        self._run("scheduler", "scheduler")
-        self._run("dag-processor", "dag-processor")
 
     def wait_healthy(self, timeout: float = START_SECONDS) -> None:
         self.wait_for(self._healthy, timeout, "every part of Airflow to be healthy")
@@ -108,6 +114,9 @@ class AirflowDeployment:
         """End every process and whatever it has started; also after a failed start."""
         for name in sorted(self._processes, key=lambda name: name.startswith("api-server")):
             self._processes.pop(name).stop()
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def kill_api_server(self, index: int = 0) -> None:
         """SIGKILL one api-server, as a crash would."""
@@ -144,11 +153,7 @@ class AirflowDeployment:
         return self._client(server, headers=headers)
 
     def browser_session(self, user: str, *, server: int = 0) -> httpx.Client:
-        """Return a client that carries Airflow's session cookie and no bearer token.
-
-        Source: the login page of SimpleAuthManager asks ``/auth/token`` and stores the answer
-        in the cookie ``_token`` itself.
-        """
+        """Return a client with the cookie in which SimpleAuthManager's login page stores a token."""
         return self._client(server, cookies={"_token": self.token(user)})
 
     def url(self, server: int = 0) -> str:
@@ -168,7 +173,7 @@ class AirflowDeployment:
             answer = client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
         return str(answer.raise_for_status().json()["dag_run_id"])
 
-    def wait_for_dag(self, dag_id: str, timeout: float = 60.0) -> None:
+    def wait_for_dag(self, dag_id: str, timeout: float = 180.0) -> None:
         self.wait_for(
             lambda: self._read(f"/api/v2/dags/{dag_id}") is not None,
             timeout,
@@ -181,13 +186,13 @@ class AirflowDeployment:
         return {one["filename"]: one["stack_trace"] for one in errors["import_errors"]}
 
     def run_state(self, dag_id: str, run_id: str) -> str | None:
-        run = self._read(f"{_run_path(dag_id, run_id)}")
+        run = self._read(f"{run_path(dag_id, run_id)}")
         return run and run["state"]
 
     def task(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, Any] | None:
         """Return Airflow's task instance document, ``None`` when there is none."""
         index = "" if map_index < 0 else f"/{map_index}"
-        return self._read(f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}{index}")
+        return self._read(f"{run_path(dag_id, run_id)}/taskInstances/{task_id}{index}")
 
     def task_state(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str | None:
         task = self.task(dag_id, run_id, task_id, map_index)
@@ -201,7 +206,7 @@ class AirflowDeployment:
         state: str,
         *,
         map_index: int = -1,
-        timeout: float = 90.0,
+        timeout: float = 240.0,
     ) -> None:
         """:raises AssertionError: after ``timeout`` seconds, or when the run ends before."""
         self.wait_for(
@@ -214,7 +219,7 @@ class AirflowDeployment:
         found = self.task_state(dag_id, run_id, task_id, map_index)
         assert found == state, f"{task_id} is {found}, not {state}; {self._story(dag_id, run_id)}"
 
-    def wait_for_run(self, dag_id: str, run_id: str, state: str = "success", timeout: float = 90.0) -> None:
+    def wait_for_run(self, dag_id: str, run_id: str, state: str = "success", timeout: float = 240.0) -> None:
         """:raises AssertionError: after ``timeout`` seconds, or when the run ends otherwise."""
         self.wait_for(
             lambda: self._over(dag_id, run_id),
@@ -231,19 +236,19 @@ class AirflowDeployment:
         """States of all tasks, and the errors in the logs of those that failed."""
         states = self.task_states(dag_id, run_id)
         failed = [name for name, state in states.items() if state in ("failed", "up_for_retry")]
-        lines = [line for log in self.log_files() for line in _errors(log) if run_id in str(log)]
+        lines = [line for log in self.log_files() for line in errors_in(log) if run_id in str(log)]
         return f"states: {states}; failed: {failed}\n" + "\n".join(lines)
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """State of every task instance of a run; mapped ones as ``task[index]``."""
-        found = self._read(f"{_run_path(dag_id, run_id)}/taskInstances") or {"task_instances": []}
-        return {_instance_name(one): one["state"] for one in found["task_instances"]}
+        found = self._read(f"{run_path(dag_id, run_id)}/taskInstances") or {"task_instances": []}
+        return {instance_name(one): one["state"] for one in found["task_instances"]}
 
     def task_log(
         self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1
     ) -> str:
         """Return the log of one try as the API server serves it, one event per line."""
-        path = f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}/logs/{try_number}"
+        path = f"{run_path(dag_id, run_id)}/taskInstances/{task_id}/logs/{try_number}"
         with self.client(self._accounts.admin) as client:
             headers = {"Accept": "application/json"}
             answer = client.get(path, params={"map_index": map_index}, headers=headers).raise_for_status()
@@ -274,17 +279,22 @@ class AirflowDeployment:
         """Return the first true value of ``wanted``.
 
         :raises AssertionError: when it stays false for ``timeout`` seconds.
-        :raises RuntimeError: when a process of the deployment has ended meanwhile.
         """
         deadline = time.monotonic() + timeout
-        while not (value := wanted()):
-            for process in self._processes.values():
-                process.check_alive()
+        for pause in pauses():
+            if value := wanted():
+                break
+            self.check_alive()
             if time.monotonic() > deadline:
                 story = what() if callable(what) else what
                 raise AssertionError(f"Waited {timeout:g} s for {story}.\n{self._tails()}")
-            time.sleep(0.2)
+            time.sleep(pause)
         return value
+
+    def check_alive(self) -> None:
+        """:raises RuntimeError: when a process of the deployment has ended meanwhile."""
+        for process in self._processes.values():
+            process.check_alive()
 
     def log_files(self) -> Iterator[Path]:
         """Every log: of the processes, and of each try of each task."""
@@ -308,11 +318,15 @@ class AirflowDeployment:
         return {"AIRFLOW_HOME": str(self.home), "AIRFLOW_CONFIG": str(self.home / "airflow.cfg")}
 
     def _client(self, server: int, **options: Any) -> httpx.Client:
+        if self.database_url.startswith("sqlite"):
+            options["transport"] = PatientTransport()
         return httpx.Client(base_url=self.url(server), timeout=30, trust_env=False, **options)
 
     def _read(self, path: str) -> Any:
-        with closing(self.client(self._accounts.admin)) as client:
-            answer = client.get(path)
+        # One client for all reading: making one costs more than an answer does.
+        if self._reader is None:
+            self._reader = self.client(self._accounts.admin)
+        answer = self._reader.get(path)
         return None if answer.status_code == httpx.codes.NOT_FOUND else answer.raise_for_status().json()
 
     def _healthy(self) -> bool:
@@ -334,18 +348,3 @@ class AirflowDeployment:
 
     def _tails(self) -> str:
         return "\n".join(f"== {name}\n{tail(one.log, 15)}" for name, one in self._processes.items())
-
-
-def _errors(log: Path) -> list[str]:
-    """The error events of a task's log, with the frames cut off."""
-    events = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [f"{log.parent.name}: {line[:2000]}" for line in events if '"level":"error"' in line]
-
-
-def _run_path(dag_id: str, run_id: str) -> str:
-    return f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
-
-
-def _instance_name(task: Mapping[str, Any]) -> str:
-    index = task.get("map_index", -1)
-    return str(task["task_id"]) if index < 0 else f"{task['task_id']}[{index}]"

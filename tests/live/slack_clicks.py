@@ -1,6 +1,7 @@
-"""Clicks as Slack sends them: a faithful ``block_actions`` payload, signed, form-encoded.
+"""Clicks and forms as Slack sends them: faithful payloads, signed, form-encoded.
 
-Source: https://docs.slack.dev/reference/interaction-payloads/block_actions-payload/ and
+Source: https://docs.slack.dev/reference/interaction-payloads/block_actions-payload/,
+https://docs.slack.dev/reference/interaction-payloads/view-interactions-payload/ and
 https://docs.slack.dev/authentication/verifying-requests-from-slack/.
 """
 
@@ -43,10 +44,12 @@ def payload(
     user_team: str | None = None,
     user_name: str = "somebody",
     app: str = "A0APPROVALS",
+    trigger_id: str | None = None,
 ) -> dict[str, Any]:
     """Return the payload of a click on a button of the message, as Slack makes it.
 
     :param message: the message as ``conversations.history`` returns it.
+    :param trigger_id: one that the emulator knows; any other is taken by nobody.
     :raises AssertionError: when the message has no such button: then nobody can click it.
     """
     button, block_id = _button(message, action_id)
@@ -62,7 +65,8 @@ def payload(
             "channel_id": channel,
             "is_ephemeral": False,
         },
-        "trigger_id": f"{secrets.randbelow(10**12)}.{secrets.randbelow(10**10)}.{secrets.token_hex(16)}",
+        "trigger_id": trigger_id
+        or f"{secrets.randbelow(10**12)}.{secrets.randbelow(10**10)}.{secrets.token_hex(16)}",
         "team": {"id": team, "domain": "approvals"},
         "enterprise": None,
         "is_enterprise_install": False,
@@ -81,6 +85,58 @@ def payload(
                 "action_ts": clicked_at,
             }
         ],
+    }
+
+
+def submission(
+    *,
+    view: Mapping[str, Any],
+    user: str,
+    team: str,
+    answers: Mapping[str, str],
+    user_team: str | None = None,
+    kind: str = "view_submission",
+) -> dict[str, Any]:
+    """Return the payload of a form that was sent (or closed), as Slack makes it.
+
+    :param view: the form as it was given to ``views.open``.
+    :param answers: what was typed, by the action id of the input; the rest is left as it was.
+    :raises AssertionError: when the form has no such input, or a required one is left empty.
+    """
+    values: dict[str, Any] = {}
+    left = dict(answers)
+    for block in view["blocks"]:
+        if block["type"] != "input":
+            continue
+        element = block["element"]
+        typed = left.pop(element["action_id"], element.get("initial_value"))
+        assert typed or block.get("optional") or kind == "view_closed", f"{block['block_id']} is required"
+        values[block["block_id"]] = {element["action_id"]: {"type": element["type"], "value": typed or None}}
+    assert not left, f"The form has no {sorted(left)}."
+    shown = {name: part for name, part in view.items() if name not in ("state", "id")}
+    return {
+        "type": kind,
+        "team": {"id": team, "domain": "approvals"},
+        "user": {"id": user, "username": "somebody", "name": "somebody", "team_id": user_team or team},
+        "api_app_id": "A0APPROVALS",
+        "token": "verification-tokens-are-deprecated",
+        "trigger_id": f"{secrets.randbelow(10**12)}.{secrets.randbelow(10**10)}.{secrets.token_hex(16)}",
+        "view": {
+            **shown,
+            "id": f"V{secrets.token_hex(5).upper()}",
+            "team_id": team,
+            "state": {"values": values},
+            "hash": f"{time.time():.6f}",
+            "clear_on_close": False,
+            "notify_on_close": False,
+            "previous_view_id": None,
+            "app_id": "A0APPROVALS",
+            "bot_id": "B0APPROVALS",
+        },
+        "response_urls": [],
+        "is_enterprise_install": False,
+        "enterprise": None,
+        **({"is_cleared": False} if kind == "view_closed" else {}),
     }
 
 
@@ -115,6 +171,7 @@ def click(
     team: str,
     user_team: str | None = None,
     user_name: str = "somebody",
+    trigger_id: str | None = None,
 ) -> Answer:
     """Click a button of a message; post it to the interactivity URL and return the answer.
 
@@ -129,6 +186,7 @@ def click(
         team=team,
         user_team=user_team,
         user_name=user_name,
+        trigger_id=trigger_id,
     )
     body = encode(interaction)
     return post(url, body, sign(secret, body))
@@ -144,6 +202,11 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     except HTTPError as error:
         status, text = error.code, error.read().decode()
     return Answer(status, text, time.monotonic() - started)
+
+
+def request_of(message: Mapping[str, Any], action_id: str) -> str:
+    """Return the id that a button of the message carries."""
+    return str(_button(message, action_id)[0]["value"])
 
 
 def _button(message: Mapping[str, Any], action_id: str) -> tuple[Mapping[str, Any], str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -273,3 +274,8 @@ def test_body_that_cannot_be_read_is_told_and_not_quoted(open_ledger):
     with pytest.raises(LedgerError, match="entry 2 cannot be read") as caught:
         listed()
     assert "secret-canary" not in str(caught.value)
+
+
+def test_the_ledgers_page_names_every_kind():
+    page = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text(encoding="utf-8")
+    assert [kind.value for kind in ledger.EntryKind if f"`{kind.value}`" not in page] == []

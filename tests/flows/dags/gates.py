@@ -59,6 +59,17 @@ def open_then_fail_once(run_id: str) -> None:
         raise RuntimeError("the sink was not reachable")
 
 
+def spy(run_id: str) -> None:
+    """What an approved task's author would try, to get at the custodian's credential."""
+    try:
+        found = repr(BaseHook.get_connection("sink_c").password)
+    except Exception as error:
+        found = f"refused: {type(error).__name__}"
+    report = ROOM / "spied" / run_id.replace(":", "_").replace("+", "_")
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text("\n".join([found, *(f"{name}={value}" for name, value in os.environ.items())]))
+
+
 OPEN = {"run_id": "{{ run_id }}", "task_id": "{{ task.task_id }}", "map_index": "{{ ti.map_index }}"}
 
 
@@ -143,6 +154,12 @@ with DAG("released", schedule=None, catchup=False):
     copy = prepare("{{ run_id }}")
     asked = gate(manifest=copy)
     ReleaseDataOperator(task_id="release", manifest=copy, sink="sink-a", gate=asked.output)
+
+with DAG("custody", schedule=None, catchup=False):
+    copy = prepare("{{ run_id }}")
+    asked = gate(manifest=copy, sink="sink-c")
+    release = ReleaseDataOperator(task_id="release", manifest=copy, sink="sink-c", gate=asked.output)
+    asked >> PythonOperator(task_id="spy", python_callable=spy, op_kwargs={"run_id": "{{ run_id }}"})
 
 with DAG("canaries", schedule=None, catchup=False):
     mask = MaskDataOperator(
