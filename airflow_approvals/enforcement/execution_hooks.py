@@ -13,7 +13,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 from airflow.utils.state import TaskInstanceState
 from anyio import to_thread
@@ -21,25 +21,14 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import (
-    airflow_seams,
-    airflow_seams_connections,
-    faults,
-    grants,
-    intake,
-    judging,
-)
+from airflow_approvals.control import airflow_seams, faults, grants, intake
 from airflow_approvals.core.models import Refusal
 from airflow_approvals.enforcement import probe, pushes, rings
+from airflow_approvals.enforcement.connection_hook import connection_hook
 from airflow_approvals.enforcement.guard import Solver, Token, guard
 from airflow_approvals.enforcement.run_hooks import clear_hook, trigger_hook, xcom_hook
-from airflow_approvals.errors import UnavailableError
-from airflow_approvals.identity.directory import Membership
 from airflow_approvals.store import ledger
 from airflow_approvals.store.session import run_read, run_transaction
-
-#: What identifies a Connection, ``None`` for one that is not defined, or why nobody can tell now.
-Parts: TypeAlias = tuple[str, ...] | UnavailableError | None
 
 
 async def intake_hook(
@@ -81,44 +70,6 @@ async def start_hook(
         ti_id, now = str(token.id), datetime.now(UTC)
         concerns = partial(_start_is_judged, ti_id=ti_id)
         await guard(409, concerns, partial(_check_start, ti_id=ti_id, now=now))
-
-
-async def connection_hook(
-    connection_id: str,
-    request: Request,
-    token: Token,
-    solver: Solver,
-) -> None:
-    """``GET /connections/{id}``: the credential ring."""
-    if solver == "fastapi":
-        probe.answer(request, "connection_hook")
-        ti_id, now = str(token.id), datetime.now(UTC)
-        concerns = partial(rings.is_protected, conn_id=connection_id)
-
-        def check(session: Session, members: Membership, parts: Parts) -> Refusal | None:
-            if isinstance(parts, UnavailableError):
-                return rings.keep_shut_for_now(session, ti_id, parts)
-            return rings.check_connection(
-                session, ti_id, connection_id, now=now, lookup=lambda _: parts, membership=lambda: members
-            )
-
-        parts = partial(_parts_or_fault, connection_id, ti_id)
-        # The Connection last: Airflow reads it once more for its answer, and groups may take long to ask.
-        await guard(403, concerns, check, judging.membership_now, parts)
-
-
-def _parts_or_fault(conn_id: str, ti_id: str) -> Parts:
-    """Look the Connection up as Airflow's route will, for the team of the task's DAG."""
-    team = run_read(partial(_team_of_task, ti_id=ti_id))
-    try:
-        return airflow_seams.connection_parts(conn_id, team)
-    except UnavailableError as error:
-        return error
-
-
-def _team_of_task(session: Session, ti_id: str) -> str | None:
-    ti = airflow_seams.task_instance(session, ti_id)
-    return airflow_seams_connections.team_of(session, ti.dag_id) if ti is not None else None
 
 
 async def state_hook(

@@ -46,6 +46,10 @@ async def guard(
         detail = {"reason": "approvals_fault", "message": "The approvals server could not judge this call."}
         raise HTTPException(status, detail) from None
     if refusal is not None:
-        raise HTTPException(
-            refusal.status, {"reason": f"approvals_{refusal.code}", "message": refusal.sentence}
-        )
+        raise http_refusal(refusal)
+
+
+def http_refusal(refusal: Refusal) -> HTTPException:
+    """Return what tells a task why it may not."""
+    detail = {"reason": f"approvals_{refusal.code}", "message": refusal.sentence}
+    return HTTPException(refusal.status, detail)

@@ -163,6 +163,21 @@ def keep_shut_for_now(session: Session, ti_id: str, error: UnavailableError) -> 
     return Refusal("unavailable", str(error), 403)
 
 
+def take_back(session: Session, ti_id: str, conn_id: str, *, now: datetime) -> Refusal:
+    """End the approval by which a task would be given a Connection that was edited meanwhile."""
+    ti = airflow_seams.task_instance(session, ti_id)
+    locked = airflow_seams.lock_task(session, airflow_seams.place_of(ti)) if ti is not None else None
+    why = f"Connection {conn_id} stays shut: it was edited while it was being opened."
+    if locked is not None:
+        for grant in grants.bound_in_run(session, locked.dag_id, locked.run_id):
+            if grants.is_bound_to(session, grant, locked) and _opens(grant, conn_id):
+                because = "its connection was edited while it was being opened"
+                grants.end(session, grant, GrantState.KILLED, because, now=now)
+        airflow_seams.explain(session, locked, why)
+        _enter(session, "credential_refused", locked, why, now=now)
+    return Refusal("no_grant", why, 403)
+
+
 def _open_with_grant(
     session: Session,
     ti: TaskInstance,

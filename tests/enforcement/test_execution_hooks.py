@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 import httpx
 import pytest
+from airflow.models.connection import Connection
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from airflow_approvals.control import airflow_seams, grants, intake
@@ -239,6 +241,71 @@ def test_a_secrets_backend_that_does_not_answer_decides_nothing(
     assert "Vault" in run.airflow.look(lambda s: task_at(s, run.place("use")).note)
     assert run.grant().state == "live"
     assert newest.connection(run, "use").status_code == 200
+
+
+def before_airflow_reads(patch: pytest.MonkeyPatch, change: Callable[[], None]) -> None:
+    """Let somebody change a thing between the judgement and Airflow's own reading of the Connection."""
+    read, calls = Connection.get_connection_from_secrets, iter(range(1_000))
+
+    def reading(conn_id: str, **options: Any) -> Connection:
+        if next(calls) == 1:
+            change()
+        return read(conn_id, **options)
+
+    patch.setattr(Connection, "get_connection_from_secrets", reading)
+
+
+def edit_host(run: Run, host: str) -> None:
+    run.airflow.do(
+        lambda s: s.execute(update(Connection).where(Connection.conn_id == "sink_a").values(host=host))
+    )
+
+
+def test_a_connection_edited_between_the_judgement_and_airflows_reading_is_not_given(
+    worker: Worker, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.approve()
+    run.finish("gate")
+    run.start("use")
+    before_airflow_reads(monkeypatch, lambda: edit_host(run, "theirs.invalid"))
+    answer = worker.connection(run, "use")
+    refused(answer, 403, "approvals_no_grant")
+    assert "theirs.invalid" not in answer.text
+    assert SECRET not in answer.text
+    assert (run.grant().state, run.grant().ended_because) == (
+        "killed",
+        "its connection was edited while it was being opened",
+    )
+    assert run.airflow.kinds(run)[-2:] == ["grant_killed", "credential_refused"]
+    assert "edited" in run.airflow.look(lambda s: task_at(s, run.place("use")).note)
+
+
+def test_a_connection_that_cannot_be_looked_at_again_is_not_given_now(
+    newest: Worker, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.approve()
+    run.finish("gate")
+    run.start("use")
+
+    def unreachable(conn_id: str, team: str | None) -> NoReturn:
+        raise UnavailableError("Secrets backend Vault cannot be asked.", "Try again.")
+
+    with monkeypatch.context() as patch:
+        before_airflow_reads(patch, lambda: patch.setattr(airflow_seams, "connection_parts", unreachable))
+        refused(newest.connection(run, "use"), 403, "approvals_unavailable")
+    assert run.grant().state == "bound"
+    assert newest.connection(run, "use").status_code == 200
+
+
+def test_a_fault_at_the_second_look_refuses(
+    newest: Worker, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.approve()
+    run.finish("gate")
+    run.start("use")
+    before_airflow_reads(monkeypatch, lambda: monkeypatch.setattr(airflow_seams, "connection_parts", a_bug))
+    refused(newest.connection(run, "use"), 403, "approvals_fault")
+    assert run.grant().state == "bound"
 
 
 def test_a_missing_key_refuses_the_credential_and_breaks_nothing(newest: Worker, run: Run) -> None:
