@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -27,6 +28,15 @@ os.environ["AIRFLOW_HOME"] = _HOME
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
+
+# The same examples in every run, whatever the machine; new ones in a soak. No test is a timed test.
+settings.register_profile(
+    "approvals",
+    deadline=None,
+    derandomize="APPROVALS_SOAK" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("approvals")
 
 #: A project of its own, run by tests/testing/test_authors_project.py.
 collect_ignore = ["testing/author"]

@@ -131,12 +131,19 @@ def give_up(session: Session, intake_id: int, why: str) -> None:
     is_its_try = parked is not None and parked.is_try(intake.ti_id, intake.try_number)
     if is_its_try and parked is not None and parked.ti.state in ON_ITS_WAY:
         return
-    intake.state = "failed"
     grants.lock_run(session, intake.place)
-    if is_its_try and parked is not None and parked.is_waiting:
-        settlement.turn_away(session, parked, _UNREGISTERED.format(why=why), now=datetime.now(UTC))
+    waiting = parked if is_its_try and parked is not None and parked.is_waiting else None
+    _turn_away(session, waiting, intake, why, now=datetime.now(UTC))
+
+
+def _turn_away(
+    session: Session, parked: airflow_seams.Parked | None, intake: IntakeRow, why: str, *, now: datetime
+) -> None:
+    intake.state = "failed"
+    if parked is not None:
+        settlement.turn_away(session, parked, _UNREGISTERED.format(why=why), now=now)
     details = {"ask": intake.ask_digest, "try_number": intake.try_number, "because": why}
-    ledger.append(session, "intake_invalid", at=datetime.now(UTC), place=intake.place, details=details)
+    ledger.append(session, "intake_invalid", at=now, place=intake.place, details=details)
 
 
 _UNREGISTERED = (
@@ -156,7 +163,10 @@ def _register_parked(
     members: Membership | None,
 ) -> RequestRow | None:
     dag = dag_graph.load_dag(session, parked.ti)
-    if dag is None or not dag_graph.is_gate(dag.task_dict[intake.task_id]):
+    if dag is None:
+        _turn_away(session, parked, intake, "its DAG cannot be read", now=now)
+        return None
+    if not dag_graph.is_gate(dag.task_dict[intake.task_id]):
         intake.state = "abandoned"
         return None
     intake.state = "promoted"
@@ -268,7 +278,7 @@ def _without_people(
         return RequestState.FORBIDDEN, _why_unreachable(pins)
     if unmet := first_unmet(pins.bar, ask, unattributed=request.unattributed):
         return RequestState.FORBIDDEN, unmet
-    if pins.bar.effect == Effect.PERMIT:
+    if pins.bar.effect is Effect.PERMIT and pins.bar.evidence is EvidenceDemand.REPORTED:
         return RequestState.APPROVED, f"Permitted without a vote by rule {', '.join(pins.bar.rules)}."
     return None
 

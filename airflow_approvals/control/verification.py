@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from airflow_approvals.control import announcements, custody_locks, judging, settlement
 from airflow_approvals.control.announcements import Event
+from airflow_approvals.control.pins import Pins
 from airflow_approvals.control.views import show
 from airflow_approvals.core.ask import Ask, ReportedEvidence
-from airflow_approvals.core.bar import Effect
+from airflow_approvals.core.bar import Effect, EvidenceDemand
 from airflow_approvals.core.models import RequestState
 from airflow_approvals.store import ledger, policies
 from airflow_approvals.store.custody import JobState
@@ -21,6 +22,7 @@ from airflow_approvals.store.ledger import EntryKind
 
 CUSTODIAN = "custodian"
 VERIFIED = "The custodian has read and scanned the data again and confirms the report."
+PERMITTED = "Permitted without a vote by rule {rules}, by what the custodian found in the data."
 
 
 def accept(
@@ -100,7 +102,7 @@ def _refute(session: Session, held: custody_locks.Held, because: str, *, now: da
 
 
 def _ask_people(session: Session, held: custody_locks.Held, *, now: datetime) -> None:
-    """Announce the request, unless the policy forbids what was found."""
+    """Announce the request, unless the policy decides by what was found."""
     request, parked = held.request, held.parked
     assert parked is not None  # noqa: S101 - a pending request; for the type checker
     bar = judging.bar_now(request, policies.active_policy(session))
@@ -108,8 +110,14 @@ def _ask_people(session: Session, held: custody_locks.Held, *, now: datetime) ->
         because = "The policy forbids it, by what the custodian found in the data."
         settlement.settle(session, parked, request, RequestState.FORBIDDEN, because, now=now)
         return
+    if bar.effect is Effect.PERMIT:
+        because = PERMITTED.format(rules=", ".join(bar.rules))
+        settlement.settle(session, parked, request, RequestState.APPROVED, because, now=now)
+        return
     show(session, parked, request)
-    announcements.announce(session, request, Event.REQUESTED, now=now)
+    # Where only a policy activated since asks for it, people were told of the request long ago.
+    if Pins.from_text(request.pinned).bar.evidence is EvidenceDemand.VERIFIED:
+        announcements.announce(session, request, Event.REQUESTED, now=now)
     announcements.announce(session, request, Event.VERIFIED, sentence=VERIFIED, now=now)
 
 

@@ -144,8 +144,9 @@ def stricter(a: Bar, b: Bar) -> Bar:
     if forbidding:
         return Bar(Effect.FORBID, _rules(*forbidding), (), frozenset(), request_ttl, grant_ttl)
     requiring = [bar for bar in (a, b) if bar.effect is Effect.REQUIRE]
+    evidence = _strictest(EvidenceDemand.VERIFIED, a.evidence, b.evidence)
     if not requiring:
-        return Bar(Effect.PERMIT, _rules(a, b), (), frozenset(), request_ttl, grant_ttl)
+        return Bar(Effect.PERMIT, _rules(a, b), (), frozenset(), request_ttl, grant_ttl, evidence=evidence)
     deciding = frozenset.intersection(*(bar.deciding for bar in requiring))
     if not deciding:
         return Bar(Effect.FORBID, _rules(a, b), (), frozenset(), request_ttl, grant_ttl)
@@ -161,7 +162,7 @@ def stricter(a: Bar, b: Bar) -> Bar:
         ticket=_union(*(bar.ticket for bar in requiring)),
         remind=tuple(sorted({after for bar in requiring for after in bar.remind})),
         escalate=tuple(sorted({one for bar in requiring for one in bar.escalate})),
-        evidence=_strictest(EvidenceDemand.VERIFIED, *(bar.evidence for bar in requiring)),
+        evidence=evidence,
         unattributed=_strictest(Unattributed.FORBID, *(bar.unattributed for bar in requiring)),
         veto=any(bar.veto for bar in requiring),
         standing=_narrower(*(bar.standing for bar in requiring)),

@@ -43,7 +43,9 @@ def bar_in_words(policy: Policy, bar: Bar) -> Iterator[str]:
         yield f"outcome: forbidden{by}"
         return
     if bar.effect is Effect.PERMIT:
-        yield f"outcome: permitted without a vote by {_listed(bar.rules)}; good for {in_words(bar.grant_ttl)}"
+        once = ", once the custodian has verified the evidence" if _is_read_again(bar) else ""
+        good_for = in_words(bar.grant_ttl)
+        yield f"outcome: permitted without a vote by {_listed(bar.rules)}{once}; good for {good_for}"
         return
     yield f"outcome: people decide, by {_listed(bar.rules)}"
     for seat in bar.seats:
@@ -51,6 +53,10 @@ def bar_in_words(policy: Policy, bar: Bar) -> Iterator[str]:
     yield f"  by {_listed(sorted(bar.deciding))}, within {in_words(bar.request_ttl)}"
     yield f"  then good for {in_words(bar.grant_ttl)}"
     yield from (f"  {line}" for line in _demands(bar))
+
+
+def _is_read_again(bar: Bar) -> bool:
+    return bar.evidence is EvidenceDemand.VERIFIED
 
 
 def _demands(bar: Bar) -> Iterator[str]:
@@ -61,7 +67,7 @@ def _demands(bar: Bar) -> Iterator[str]:
     ):
         if patterns:
             yield f"{who} fits {' and '.join(patterns)}"
-    if bar.evidence is EvidenceDemand.VERIFIED:
+    if _is_read_again(bar):
         yield "the custodian has verified the evidence"
     if bar.remind:
         yield f"reminded after {_listed(in_words(after) for after in bar.remind)}"
@@ -122,10 +128,10 @@ def warnings(policy: Policy) -> Iterator[str]:
             "whose vote an account's is; list or link the accounts of those who decide."
         )
     for rule in policy.rules:
-        if rule.bar.effect is Effect.PERMIT and _goes_by_evidence(rule):
+        if rule.bar.effect is Effect.PERMIT and _goes_by_evidence(rule) and not _is_read_again(rule.bar):
             yield (
                 f"rule {rule.id}: permits by what a task says of its data, which nobody reads again; "
-                "require a seat with `evidence: verified`, or permit by DAG and action."
+                "ask for `evidence: verified`, or permit by DAG and action."
             )
     if policy.dev_mode:
         yield "dev_mode is on: whatever is decided under this policy is NOT EVIDENCE."

@@ -5,6 +5,8 @@
    group), the shortest time to live counts, a channel decides only where every rule lets it.
 3. Where no channel is left that may decide, the answer is ``forbid``.
 4. A sink that no rule matches is forbidden, and so is a sink the policy does not know.
+5. Where one rule for a sink, an action and a DAG wants the evidence verified, it is for all data that
+   goes there by them: a task that lies about its data would not match that rule.
 
 How a policy is read from its document: :mod:`airflow_approvals.core.policy_parsing`.
 """
@@ -13,12 +15,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property, reduce
 from typing import Any
 
-from airflow_approvals.core.bar import NOTHING_ALLOWS_IT, Bar, Effect, stricter
+from airflow_approvals.core.bar import NOTHING_ALLOWS_IT, Bar, Effect, EvidenceDemand, stricter
 from airflow_approvals.core.cases import Case
 from airflow_approvals.core.entra import TeamsIdentities
 from airflow_approvals.core.facts import Facts
@@ -104,6 +106,15 @@ class Rule:
         if self.condition is not None and not self._known(self.condition.holds(facts)):
             yield "if"
 
+    def may_demand_reading(self, facts: Facts) -> bool:
+        """Whether the rule wants verified evidence where the data is not what a task says it is."""
+        return (
+            self.bar.evidence is EvidenceDemand.VERIFIED
+            and self.sink.matches_text(facts.sink)
+            and self.action.matches_text(facts.action)
+            and self.dag.matches_text(facts.dag_id)
+        )
+
     def takes_number(self, name: str, number: float | None) -> bool:
         """Whether the rule applies where a number is this; ``None`` is not known."""
         ranges = (range_ for key, range_ in self.numbers if key == name)
@@ -144,7 +155,16 @@ class Policy:
         matching = [rule.bar for rule in self.rules if rule.matches(facts)]
         if facts.sink not in self.sinks or not matching:
             return NOTHING_ALLOWS_IT
-        return reduce(stricter, matching)
+        return self._read_again(reduce(stricter, matching), facts)
+
+    def _read_again(self, bar: Bar, facts: Facts) -> Bar:
+        """Have the custodian read what a rule might want read: what it is, a task says until then."""
+        demanding = [rule.bar for rule in self.rules if rule.may_demand_reading(facts)]
+        if bar.effect is Effect.FORBID or not demanding:
+            return bar
+        waits = [] if bar.effect is Effect.REQUIRE else [one.request_ttl for one in demanding]
+        request_ttl = min([bar.request_ttl, *waits])
+        return replace(bar, evidence=EvidenceDemand.VERIFIED, request_ttl=request_ttl)
 
     def failures(self) -> Iterator[str]:
         """Yield the test cases in the file that the policy does not meet, and how."""

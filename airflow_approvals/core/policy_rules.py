@@ -41,7 +41,11 @@ _ASKING = (
     "standing",
 )
 #: What only makes sense for one effect is an unknown key for the others.
-_KEYS_OF = {Effect.FORBID: (), Effect.PERMIT: ("grant_ttl",), Effect.REQUIRE: _ASKING}
+_KEYS_OF = {
+    Effect.FORBID: (),
+    Effect.PERMIT: ("grant_ttl", "evidence", "request_ttl"),
+    Effect.REQUIRE: _ASKING,
+}
 
 
 @dataclass(frozen=True)
@@ -107,16 +111,28 @@ def _condition(at: At, compiler: Compiler | None) -> Condition:
 def _bar(fields: Mapping[str, At], effect: Effect, rule: str) -> Bar:
     """Return the bar of a rule that asks nobody.
 
-    It must not shorten what another rule sets, so it is as long as can be.
+    It must not shorten what another rule sets, so it is as long as can be, unless it waits itself:
+    for the custodian.
     """
+    evidence = _evidence(fields)
+    waits = evidence is EvidenceDemand.VERIFIED
+    if not waits and "request_ttl" in fields:
+        fields["request_ttl"].fail("means nothing with effect: permit, unless with evidence: verified.")
+    request_ttl = _duration(fields, "request_ttl", DEFAULT_REQUEST_TTL) if waits else LONGEST
     grant_ttl = LONGEST if effect is Effect.FORBID else _duration(fields, "grant_ttl", DEFAULT_GRANT_TTL)
-    return Bar(effect, (rule,), (), frozenset(), LONGEST, grant_ttl)
+    return Bar(effect, (rule,), (), frozenset(), request_ttl, grant_ttl, evidence=evidence)
+
+
+def _evidence(fields: Mapping[str, At]) -> EvidenceDemand:
+    if "evidence" not in fields:
+        return EvidenceDemand.REPORTED
+    return EvidenceDemand(fields["evidence"].one_of(word.value for word in EvidenceDemand))
 
 
 def _asking(at: At, fields: Mapping[str, At], rule: str, groups: Mapping[str, Group]) -> Bar:
-    def word(key: str, default: str, words: type[EvidenceDemand] | type[Unattributed]) -> str:
-        return fields[key].one_of(word.value for word in words) if key in fields else default
-
+    unattributed = Unattributed.TWO_PEOPLE
+    if "unattributed" in fields:
+        unattributed = Unattributed(fields["unattributed"].one_of(word.value for word in Unattributed))
     request_ttl = _duration(fields, "request_ttl", DEFAULT_REQUEST_TTL)
     return Bar(
         effect=Effect.REQUIRE,
@@ -130,8 +146,8 @@ def _asking(at: At, fields: Mapping[str, At], rule: str, groups: Mapping[str, Gr
         ticket=_patterns(fields, "ticket"),
         remind=_reminders(fields["remind"], request_ttl) if "remind" in fields else (),
         escalate=_escalations(fields["escalate"], groups, request_ttl) if "escalate" in fields else (),
-        evidence=EvidenceDemand(word("evidence", EvidenceDemand.REPORTED, EvidenceDemand)),
-        unattributed=Unattributed(word("unattributed", Unattributed.TWO_PEOPLE, Unattributed)),
+        evidence=_evidence(fields),
+        unattributed=unattributed,
         veto=fields["veto"].flag() if "veto" in fields else True,
         standing=_standing(fields["standing"]) if "standing" in fields else None,
     )

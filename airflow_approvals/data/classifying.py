@@ -93,7 +93,7 @@ class _Scan:
         """Scan what the manifest names; what else lies there is never released."""
         names = NameScanner(self._engine, CLASSIFICATION)
         for entry in manifest.objects:
-            digest = self._object(base.child(entry.uri), entry.uri, entry.uri, names)
+            digest = self._object(base.child(entry.uri), entry.uri, entry.uri, names, entry.size)
             if digest is not None and digest != entry.sha256:
                 raise IntegrityError(
                     f"{entry.uri} is not what its manifest says: the digest differs.",
@@ -112,15 +112,22 @@ class _Scan:
             self._object(source.place(name), name, shown, names)
         return self._evidence(None)
 
-    def _object(self, place: Place, name: str, shown: str, names: NameScanner) -> str | None:
-        """Scan one object; return its digest, ``None`` when it could not be read to its end."""
+    def _object(
+        self, place: Place, name: str, shown: str, names: NameScanner, at_most: int | None = None
+    ) -> str | None:
+        """Scan one object; return its digest, ``None`` when it could not be read to its end.
+
+        :raises IntegrityError: when it is longer than ``at_most`` bytes.
+        """
         before = names.counts.copy()
         try:
             with place.reading(shown) as stream:
-                lines = HashedLines(stream, shown)
+                lines = HashedLines(stream, shown, at_most)
                 self._contents(lines, name, shown, names, before)
                 lines.drain()
                 return lines.digest
+        except IntegrityError:
+            raise
         except DataError:
             self._not_scanned.append((shown, reasons.UNREADABLE))
             return None

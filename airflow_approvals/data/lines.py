@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from airflow_approvals.data import reasons
-from airflow_approvals.errors import DataError, FormatError
+from airflow_approvals.errors import DataError, FormatError, IntegrityError
 
 #: The longest line (for CSV, the longest record) that is read, in bytes.
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -20,11 +20,13 @@ class HashedLines:
 
     :param stream: opened for reading bytes; read once, from start to end.
     :param name: how to name the object in an error.
+    :param at_most: how many bytes it may have; what is longer is not read to its end.
     """
 
-    def __init__(self, stream: BinaryIO, name: str) -> None:
+    def __init__(self, stream: BinaryIO, name: str, at_most: int | None = None) -> None:
         self._stream = stream
         self._name = name
+        self._at_most = at_most
         self._hash = hashlib.sha256()
         self.size = 0
         self.has_bom = False
@@ -39,6 +41,7 @@ class HashedLines:
 
         :raises FormatError: when a line is too long or not UTF-8, or the object is empty.
         :raises DataError: when the stream cannot be read.
+        :raises IntegrityError: when there is more of it than there may be.
         """
         for number, line in enumerate(self._lines(), start=1):
             text = self._decoded(line, number)
@@ -83,6 +86,11 @@ class HashedLines:
             raise DataError(f"{self._name} cannot be read to its end ({failure}).")
         self._hash.update(chunk)
         self.size += len(chunk)
+        if self._at_most is not None and self.size > self._at_most:
+            raise IntegrityError(
+                f"{self._name} is longer than its manifest says: more than {self._at_most} bytes.",
+                "The masked copy was changed after it was written; mask the data again.",
+            )
         return chunk
 
     def _limit(self, size: int) -> None:

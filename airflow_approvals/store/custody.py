@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from airflow_approvals.core.models import RequestState
 from airflow_approvals.store.release_tables import CustodianRow, CustodyRow
 from airflow_approvals.store.tables import GrantRow, RequestRow
 
@@ -112,12 +113,15 @@ def locked(session: Session, job_id: int) -> CustodyRow:
 def hold_on(session: Session, holder: str, *, now: datetime, until: datetime) -> None:
     """Keep what a holder works on from falling due.
 
-    A copy whose grant has run out falls due all the same: nothing may come of it any more, and the
-    work that hangs would otherwise keep the gate parked as long as its process lives. What is being
-    published is finished, however late.
+    A copy whose grant has run out falls due all the same, and so does the verification for a request
+    that is closed: nothing may come of it any more, and the work that hangs would otherwise keep the
+    gate parked as long as its process lives. What is being published is finished, however late.
     """
     run_out = select(GrantRow.request_id).where(GrantRow.not_after <= now)
-    lost = (CustodyRow.kind == JobKind.RELEASE) & CustodyRow.request_id.in_(run_out)
+    closed = select(RequestRow.id).where(RequestRow.state != RequestState.PENDING)
+    lost = ((CustodyRow.kind == JobKind.RELEASE) & CustodyRow.request_id.in_(run_out)) | (
+        (CustodyRow.kind == JobKind.VERIFY) & CustodyRow.request_id.in_(closed)
+    )
     renewed = (CustodyRow.state == JobState.PUBLISHING) | ((CustodyRow.state == JobState.WORKING) & ~lost)
     session.execute(
         update(CustodyRow)

@@ -368,7 +368,11 @@ _VALUES = st.recursive(
 _KEYS = ("type", "name", "id", "from", "conversation", "channelData", "replyToId", "value", "serviceUrl")
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(changes=st.dictionaries(st.sampled_from(_KEYS), _VALUES, min_size=1), action=_VALUES)
 def test_no_shape_of_a_proven_call_is_a_fault_or_a_vote(
     teams: TeamsScene, changes: dict[str, Any], action: Any

@@ -166,7 +166,11 @@ def test_two_headers_are_one_too_many(service: TeamsService, ring: KeyRing) -> N
 
 
 @given(st.binary(max_size=200), st.booleans())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_no_bytes_are_anything_but_refused(ring: KeyRing, noise: bytes, dressed: bool) -> None:
     with pytest.raises(SignatureError):
         call(ring, b"Bearer " + base64.urlsafe_b64encode(noise) + b".e30.AA" if dressed else noise)

@@ -8,7 +8,7 @@ import pytest
 from airflow.models.connection import Connection
 from sqlalchemy import delete
 
-from airflow_approvals.control import decisions, intake, registration
+from airflow_approvals.control import dag_graph, decisions, intake, registration
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.control.requesters import Requesters
 from airflow_approvals.core.bar import Unattributed
@@ -22,6 +22,7 @@ from tests.control.airflow_scene import (
     an_ask,
     outcome_of,
     state_of,
+    task_at,
 )
 from tests.identity import fab_scene
 
@@ -70,6 +71,16 @@ def test_a_task_without_the_gates_marker_gets_no_request(airflow: Airflow) -> No
     run = airflow.a_run("ungated")
     assert run.register(run.park()) is None
     assert run.intakes()[0].state == "abandoned"
+
+
+def test_a_gate_whose_dag_cannot_be_read_is_told_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    intake_id = run.park()
+    monkeypatch.setattr(dag_graph, "load_dag", lambda session, ti: None)
+    assert run.register(intake_id) is None
+    assert run.intakes()[0].state == "failed"
+    assert run.inbox().response_received
+    assert "its DAG cannot be read" in (run.airflow.look(lambda s: task_at(s, run.place()).note) or "")
+    assert run.airflow.kinds(run) == ["intake_invalid"]
 
 
 def test_registering_twice_makes_one_request(run: Run) -> None:

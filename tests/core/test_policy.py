@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_approvals.core.bar import Bar, Effect, stricter
+from airflow_approvals.core.bar import Bar, Effect, EvidenceDemand, stricter
 from airflow_approvals.core.classification import Label
 from airflow_approvals.core.facts import Facts
 from airflow_approvals.core.matching import Matcher
@@ -52,6 +52,23 @@ def test_forbid_beats_require_beats_permit():
     assert judge(document, label=Label.INTERNAL).effect is Effect.REQUIRE
     assert judge(document, label=Label.RESTRICTED).rules == ("f",)
     assert judge(document, label=Label.RESTRICTED).effect is Effect.FORBID
+
+
+def test_what_one_rule_wants_read_is_read_for_all_data_that_goes_there():
+    """A task that lies about its data would match the other rule."""
+    checked = rule("checked", when={"action": "export", "label": "restricted"}, evidence="verified")
+    document = with_rules(
+        rule("small", when={"label": "internal"}),
+        {"id": "open", "when": {"label": "public"}, "effect": "permit"},
+        {**checked, "request_ttl": "PT3H"},
+    )
+    assert judge(document).evidence is EvidenceDemand.VERIFIED
+    assert judge(document).request_ttl == timedelta(hours=24), "people have as long as their rule says"
+    permitted = judge(document, label=Label.PUBLIC)
+    assert (permitted.effect, permitted.evidence) == (Effect.PERMIT, EvidenceDemand.VERIFIED)
+    assert permitted.request_ttl == timedelta(hours=3), "nobody waits for the custodian for ever"
+    assert judge(document, action="retrain").evidence is EvidenceDemand.REPORTED
+    assert judge(document, label=Label.CONFIDENTIAL).effect is Effect.FORBID
 
 
 def test_seats_join_by_the_higher_count_and_the_shorter_time_counts():

@@ -41,6 +41,8 @@ seats = st.dictionaries(st.sampled_from(["x", "y"]), st.integers(1, 3), min_size
 def bar_of(effect: Effect, rule: str, **asked: Any) -> Bar:
     times = {key: asked.pop(key) for key in ("request_ttl", "grant_ttl")}
     plain = Bar(effect, (rule,), (), frozenset(), **times)
+    if effect is Effect.PERMIT:
+        return replace(plain, evidence=asked["evidence"])
     return replace(plain, **asked) if effect is Effect.REQUIRE else plain
 
 
@@ -114,6 +116,7 @@ def assert_at_least(high: Bar, low: Bar) -> None:
     if high.effect is Effect.FORBID:
         return
     assert high.grant_ttl <= low.grant_ttl
+    assert high.evidence is EvidenceDemand.VERIFIED or low.evidence is EvidenceDemand.REPORTED
     if low.effect is not Effect.REQUIRE:
         return
     counts = {seat.group: seat.count for seat in high.seats}
@@ -122,7 +125,6 @@ def assert_at_least(high: Bar, low: Bar) -> None:
     assert high.request_ttl <= low.request_ttl
     for key in ("requester_reason", "approver_reason", "ticket", "remind", "escalate"):
         assert set(getattr(high, key)) >= set(getattr(low, key))
-    assert high.evidence is EvidenceDemand.VERIFIED or low.evidence is EvidenceDemand.REPORTED
     assert high.unattributed is Unattributed.FORBID or low.unattributed is Unattributed.TWO_PEOPLE
     assert high.veto >= low.veto
     if high.standing is not None:

@@ -273,6 +273,20 @@ def test_times_to_live_have_defaults_that_bind_nobody_else():
     assert (bar.request_ttl, bar.grant_ttl) == (timedelta(days=3), timedelta(hours=1))
 
 
+def test_what_is_permitted_waits_for_the_custodian_where_the_rule_says_so():
+    document = with_rules(
+        {"id": "open", "when": {"label": "public"}, "effect": "permit", "evidence": "verified"}
+    )
+    bar = parse_policy(document, "").judge(Facts("export", "training-bucket", Label.PUBLIC))
+    assert (bar.effect, bar.evidence) == (Effect.PERMIT, EvidenceDemand.VERIFIED)
+    assert (bar.request_ttl, bar.grant_ttl) == (timedelta(hours=24), timedelta(hours=1))
+    document["rules"][0]["request_ttl"] = "PT2H"
+    assert parse_policy(document, "").rules[0].bar.request_ttl == timedelta(hours=2)
+    del document["rules"][0]["evidence"]
+    with pytest.raises(PolicyError, match=r"rules\[0\]\.request_ttl: means nothing with effect: permit"):
+        parse_policy(document, "")
+
+
 def test_keys_that_are_not_text_are_named():
     with pytest.raises(PolicyError, match=r"identities\.slack\.users: the key 17 must be text"):
         parse_policy(edited("identities.slack.users", {17: "bob"}), "")

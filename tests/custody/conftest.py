@@ -54,6 +54,12 @@ rules:
     evidence: verified
     request_ttl: PT1H
     grant_ttl: PT30M
+  - id: waved-through
+    when: {sink: sink-c, action: waved, label: {in: [public, internal]}}
+    effect: permit
+    evidence: verified
+    request_ttl: PT1H
+    grant_ttl: PT30M
 """
 FILES = {"a.txt": b"masked line one\n", "deep/b.txt": b"masked line two\n"}
 PASSWORD = "hunter2-of-the-custodian"

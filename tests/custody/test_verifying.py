@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,9 @@ from airflow_approvals.core.classification import Label
 from airflow_approvals.core.models import Refusal
 from airflow_approvals.custody import verifying
 from airflow_approvals.errors import DetectionError
+from airflow_approvals.store import custody as store
+from airflow_approvals.store.release_tables import CustodyRow
+from airflow_approvals.store.tables import RequestRow
 from tests.control.airflow_scene import Run
 from tests.custody.conftest import FILES, Custody, custodian_key
 
@@ -131,6 +135,55 @@ def test_a_request_that_closed_meanwhile_is_left_closed(custody: Custody) -> Non
     row = run.request(request.id)
     assert (row.state, row.verified) == ("withdrawn", None)
     assert custody.job(request, "verify").state == "done"
+
+
+def test_what_needs_no_vote_waits_for_the_custodian(custody: Custody) -> None:
+    run, request = custody.asked("waved", Label.INTERNAL)
+    assert run.request(request.id).state == "pending"
+    assert custody.airflow.entries(run_id=run.run_id, kind="grant_issued") == []
+    assert isinstance(run.vote(request), Refusal)
+    custody.work()
+    row = run.request(request.id)
+    assert (row.state, row.decided_because) == (
+        "approved",
+        "Permitted without a vote by rule waved-through, by what the custodian found in the data.",
+    )
+    custody.work()
+    assert custody.objects() == FILES
+
+
+def test_a_lie_gets_nothing_through_that_needs_no_vote(custody: Custody) -> None:
+    run = custody.airflow.a_run()
+    request = run.ask(custody.ask(custody.stage(SECRET), "waved", Label.INTERNAL))
+    custody.work()
+    refuted(custody, run, request.id)
+    assert custody.work() == 0
+    assert custody.visible() == []
+
+
+def test_data_longer_than_its_manifest_says_is_not_read_to_its_end(custody: Custody) -> None:
+    run, request = custody.asked("checked", Label.RESTRICTED)
+    path = custody.staged / "a.txt"
+    with path.open("r+b") as file:
+        file.truncate(1 << 40)  # a hole of 1 TiB takes hours to read and no place
+    custody.work()
+    assert refuted(custody, run, request.id) == verifying.OTHER_DATA
+
+
+def test_a_verification_that_hangs_is_let_go_of_once_its_request_is_closed(custody: Custody) -> None:
+    _run, request = custody.asked("checked", Label.RESTRICTED)
+    job, now = custody.job(request, "verify"), custody.airflow.now
+    soon, later = now + timedelta(minutes=1), now + timedelta(minutes=5)
+
+    def due_at() -> datetime:
+        custody.airflow.do(lambda s: store.hold_on(s, "one", now=now, until=later))
+        return custody.job(request, "verify").due_at
+
+    custody.airflow.do(lambda s: store.claim(s, job.id, "one", now=job.due_at, until=soon))
+    assert due_at() == later
+    custody.airflow.do(lambda s: setattr(s.get_one(CustodyRow, job.id), "due_at", soon))
+    custody.airflow.do(lambda s: setattr(s.get_one(RequestRow, request.id), "state", "withdrawn"))
+    assert due_at() == soon
 
 
 def test_the_credential_is_never_a_connection_of_airflow(custody: Custody) -> None:

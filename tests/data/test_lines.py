@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_approvals.data import lines as module
-from airflow_approvals.data.lines import HashedLines
-from airflow_approvals.errors import DataError, FormatError
+from airflow_approvals.data.lines import CHUNK_BYTES, HashedLines
+from airflow_approvals.errors import DataError, FormatError, IntegrityError
 
 
 class _Trickle(io.BytesIO):
@@ -88,3 +88,12 @@ def test_read_that_fails_is_named_without_its_words() -> None:
     with pytest.raises(DataError, match=r"x cannot be read to its end \(RuntimeError\)") as caught:
         list(HashedLines(Failing(), "x"))
     assert caught.value.__context__ is None
+
+
+def test_more_than_there_may_be_is_not_read():
+    stream = io.BytesIO(b"ab\n" * CHUNK_BYTES)
+    with pytest.raises(IntegrityError, match="longer than its manifest says: more than 5 bytes"):
+        HashedLines(stream, "x", at_most=5).drain()
+    assert stream.tell() == CHUNK_BYTES
+    lines = HashedLines(io.BytesIO(b"ab\ncd"), "x", at_most=5)
+    assert list(lines) == ["ab\n", "cd"]

@@ -195,7 +195,7 @@ class TestPostgreSQL:
                 tries.append(first)
                 session.execute(text("UPDATE pair SET n = n + 1 WHERE a = :a"), {"a": first})
                 if len(tries) <= 2:
-                    both_hold_one.wait(5)
+                    both_hold_one.wait(60)
                 session.execute(text("UPDATE pair SET n = n + 1 WHERE a = :a"), {"a": second})
 
             return lambda: run_transaction(work)
@@ -204,7 +204,7 @@ class TestPostgreSQL:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(120)
         with pair.connect() as connection:
             assert connection.exec_driver_sql("SELECT n FROM pair").scalars().all() == [2, 2]
         assert len(tries) == 3
