@@ -27,6 +27,7 @@ from airflow_approvals.api import (
     teams,
 )
 from airflow_approvals.api.auth import signed_in
+from airflow_approvals.api.bounds import Bounds
 from airflow_approvals.chat import messages, slack_callbacks, teams_messages
 from airflow_approvals.config.settings import Settings
 from airflow_approvals.dispatcher import Dispatcher
@@ -45,6 +46,7 @@ def create_app() -> FastAPI:
         redoc_url=None,
     )
     refusals.install(app)
+    app.add_middleware(Bounds)
     app.state.slack_door = slack.SlackDoor(
         secrets=lambda: slack.signing_secrets(Settings.load()),
         take=slack_callbacks.take,

@@ -37,7 +37,9 @@ class AskIn(BaseModel):
     @field_validator("conf")
     @classmethod
     def _bounded(cls, conf: dict[str, Any]) -> dict[str, Any]:
-        if len(json.dumps(conf)) > MAX_CONF_BYTES:
+        # What no JSON column takes is no configuration: NaN, and half of a surrogate pair.
+        text = json.dumps(conf, ensure_ascii=False, allow_nan=False)
+        if len(text.encode()) > MAX_CONF_BYTES:
             raise ValueError("too large")
         return conf
 

@@ -71,10 +71,16 @@ def same_origin(request: Request) -> bool:
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
-    origin = request.headers.get("origin")
+    origin = _host_in(request.headers.get("origin", ""))
     # Behind a proxy the host may be an inner name; people's browsers know the base URL.
-    own = {request.headers.get("host"), urlsplit(Settings.load().base_url).netloc}
-    return origin is not None and urlsplit(origin).netloc in own
+    return origin != "" and origin in {request.headers.get("host"), _host_in(Settings.load().base_url)}
+
+
+def _host_in(address: str) -> str:
+    try:
+        return urlsplit(address).netloc
+    except ValueError:  # such as http://[
+        return ""
 
 
 def _is_json(request: Request) -> bool:

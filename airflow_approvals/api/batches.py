@@ -11,13 +11,14 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from airflow_approvals.api.auth import Caller, SignedIn, SignedInToChange, signed_in
 from airflow_approvals.api.refusals import RefusedError
 from airflow_approvals.api.requests import UNKNOWN, require_may_answer
 from airflow_approvals.api.schemas import ErrorOut, RequestOut
-from airflow_approvals.control import airflow_seams_runs
+from airflow_approvals.control import airflow_seams_runs, faults
 from airflow_approvals.control.decisions import decide
 from airflow_approvals.core.models import Refusal, RequestState, Verdict
 from airflow_approvals.errors import ApprovalsError
@@ -26,6 +27,7 @@ from airflow_approvals.store.session import run_read
 from airflow_approvals.store.tables import RequestRow
 
 MOST_AT_ONCE = 100
+UNAVAILABLE = "The database could not be asked; look at the request, and vote again if it is pending."
 
 router = APIRouter(
     prefix="/api/v1/decisions",
@@ -39,9 +41,9 @@ class ShownIn(BaseModel):
     """A request as the voter saw it."""
 
     model_config = ConfigDict(extra="forbid")
-    id: str
-    manifest_digest: str
-    ask_digest: str
+    id: str = Field(max_length=100)
+    manifest_digest: str = Field(max_length=100)
+    ask_digest: str = Field(max_length=100)
 
 
 class BatchIn(BaseModel):
@@ -74,7 +76,7 @@ def list_to_decide(
     caller: SignedIn,
     dag_id: str,
     run_id: str | None = None,
-    backfill_id: Annotated[int | None, Query(ge=1)] = None,
+    backfill_id: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
     task_id: str | None = None,
 ) -> list[RequestOut]:
     """List what is pending of a run (its mapped gates) or a backfill, oldest first, at most 100."""
@@ -106,6 +108,10 @@ def _one(shown: ShownIn, batch: BatchIn, caller: Caller) -> ResultOut:
         outcome = refused.refusal
     except ApprovalsError as error:
         return ResultOut(request=shown.id, code=error.code, sentence=str(error))
+    except DBAPIError as error:
+        # Others of the list may be decided by now, which the caller has to learn.
+        faults.report("decide one of a list", error)
+        return ResultOut(request=shown.id, code="unavailable", sentence=UNAVAILABLE)
     if isinstance(outcome, Refusal):
         return ResultOut(request=shown.id, code=outcome.code, sentence=outcome.sentence)
     return ResultOut(request=shown.id, state=outcome.state, sentence=outcome.sentence)

@@ -25,9 +25,12 @@ from airflow_approvals.core.models import Channel, Place, Refusal, Verdict
 from airflow_approvals.enforcement.override_calls import parse_index
 from airflow_approvals.errors import ApprovalsError
 from airflow_approvals.identity import users
+from airflow_approvals.store.actors import is_name
 from airflow_approvals.store.session import run_read, run_transaction
 
 MAX_BODY_BYTES = 64 * 1024
+#: What an INTEGER column takes; there is no map index beyond it.
+LARGEST_INDEX = 2**31 - 1
 #: How the note begins that tells why an answer on Airflow's page was refused.
 NOTE = "Answer refused,"
 _PATH = re.compile(
@@ -41,9 +44,10 @@ def place_in(method: str, path: str) -> Place | None:
     """Return the gate that an answer on Airflow's own route is about."""
     match = _PATH.search(path) if method == "PATCH" else None
     index = parse_index(match["index"]) if match is not None else None
-    if match is None or index is None:
+    if match is None or index is None or abs(index) > LARGEST_INDEX:
         return None
-    return Place(match["dag"], match["run"], match["task"], index)
+    place = Place(match["dag"], match["run"], match["task"], index)
+    return place if all(map(is_name, (place.dag_id, place.run_id, place.task_id))) else None
 
 
 async def is_ours(place: Place) -> bool:
@@ -104,15 +108,16 @@ async def _body(request: Request) -> Any:
             raise HTTPException(413, "The answer is too large.")
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise HTTPException(422, "The answer is not JSON.") from None
 
 
 def _verdict(body: Any) -> Verdict:
     options = body.get("chosen_options") if isinstance(body, dict) else None
-    if not isinstance(options, list) or len(options) != 1 or options[0] not in _VERDICTS:
+    option = options[0] if isinstance(options, list) and len(options) == 1 else None
+    if not isinstance(option, str) or option not in _VERDICTS:
         raise HTTPException(400, f"Choose exactly one of {APPROVE_OPTION} and {REJECT_OPTION}.")
-    return _VERDICTS[options[0]]
+    return _VERDICTS[option]
 
 
 def _decide(place: Place, caller: Caller, verdict: Verdict) -> Decided | Refusal:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
+from fastapi import Path as PathParameter
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,7 +22,7 @@ from airflow_approvals.api.auth import Caller, SignedIn, SignedInToChange, signe
 from airflow_approvals.api.refusals import RefusedError
 from airflow_approvals.api.schemas import ErrorOut
 from airflow_approvals.channels.slack_text import one_line, showable
-from airflow_approvals.control import account_links
+from airflow_approvals.control import account_links, vouching
 from airflow_approvals.control.account_links import Linked
 from airflow_approvals.core.models import Channel, Refusal
 from airflow_approvals.errors import ApprovalsError
@@ -41,6 +42,9 @@ _pages = Environment(
     undefined=StrictUndefined,
 )
 _ON_A_PAGE = Refusal("session_needed", "This takes a signed-in session on a page of Airflow.", 403)
+
+
+LinkId = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
 
 
 class ProofIn(BaseModel):
@@ -68,6 +72,8 @@ def links_page(
     account = _account(caller, attempt, proof)
     csp_nonce = secrets.token_urlsafe(16)
     mine, waiting = run_read(lambda session: _links(session, caller))
+    # Whose account was linked anew is told to those only who could confirm it.
+    waiting = waiting if waiting and vouching.may_vouch(caller.person) else []
     page = _pages.get_template("links.html").render(
         csp_nonce=csp_nonce,
         person=caller.person,
@@ -102,14 +108,14 @@ def confirm(said: ProofIn, caller: SignedInToChange) -> LinkOut:
 
 
 @router.post("/api/v1/links/{link_id}/vouch")
-def vouch(link_id: int, caller: SignedInToChange) -> LinkOut:
+def vouch(link_id: LinkId, caller: SignedInToChange) -> LinkOut:
     """Confirm as a second person that an account was rightly linked again."""
     _require_session(caller)
-    return _out(account_links.vouch(link_id, caller.person), "The new link is confirmed.")
+    return _out(vouching.vouch(link_id, caller.person), "The new link is confirmed.")
 
 
 @router.delete("/api/v1/links/{link_id}")
-def end(link_id: int, caller: SignedInToChange) -> LinkOut:
+def end(link_id: LinkId, caller: SignedInToChange) -> LinkOut:
     """End one's own link."""
     _require_session(caller)
     return _out(account_links.end(link_id, caller.person), "The link has ended.")
@@ -124,8 +130,7 @@ def _account(caller: Caller, attempt: str, proof: str) -> Account | Refusal | No
 
 def _links(session: Session, caller: Caller) -> tuple[Linked | None, list[Linked]]:
     mine = account_links.of_person(session, caller.person)
-    others = [link for link in account_links.waiting(session) if mine is None or link.id != mine.id]
-    return mine, others
+    return mine, [link for link in vouching.waiting(session) if mine is None or link.id != mine.id]
 
 
 def _name_of(account: Account) -> str:

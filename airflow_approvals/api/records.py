@@ -13,8 +13,12 @@ from airflow_approvals.api.refusals import RefusedError
 from airflow_approvals.api.schemas import ErrorOut, HealthOut, LedgerPage
 from airflow_approvals.control import health, signing_key
 from airflow_approvals.core.models import Refusal
+from airflow_approvals.identity import users
 from airflow_approvals.store import ledger
 from airflow_approvals.store.session import run_read
+
+#: What a BIGINT column takes.
+LARGEST_SEQUENCE = 2**63 - 1
 
 router = APIRouter(
     tags=["records"],
@@ -26,16 +30,24 @@ router = APIRouter(
 @router.get("/api/v1/ledger/entries")
 def ledger_entries(
     caller: SignedIn,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, le=LARGEST_SEQUENCE)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     request_id: str | None = None,
 ) -> LedgerPage:
-    """Read ledger entries in sequence. Needs Airflow's permission to read the audit log."""
+    """Read ledger entries in sequence. Needs Airflow's permission to read the audit log.
+
+    Left out are those of DAGs whose audit log the caller may not read, so a page may hold fewer.
+    """
     _require_audit(caller)
     entries = run_read(
         lambda session: ledger.entries(session, after=after, limit=limit, request_id=request_id)
     )
-    return LedgerPage(entries=entries, next=entries[-1]["seq"] if len(entries) == limit else None)
+    dag_ids = {entry["dag_id"] for entry in entries if entry["dag_id"]}
+    readable = {None, ""} | {one for one in dag_ids if users.may_read_audit(caller.user, one)}
+    return LedgerPage(
+        entries=[entry for entry in entries if entry["dag_id"] in readable],
+        next=entries[-1]["seq"] if len(entries) == limit else None,
+    )
 
 
 @router.get("/api/v1/jwks")

@@ -8,8 +8,10 @@ from urllib.parse import quote
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
+from sqlalchemy.exc import DBAPIError
 
 from airflow_approvals.config.settings import Settings
+from airflow_approvals.control import faults
 from airflow_approvals.core.models import Refusal
 from airflow_approvals.errors import ApprovalsError
 
@@ -44,6 +46,11 @@ def install(app: FastAPI) -> None:
         # The places are named; the values that came in are not sent back.
         places = sorted({".".join(str(part) for part in problem["loc"]) for problem in error.errors()})
         return _answer(422, "invalid", f"Not valid: {', '.join(places)}.")
+
+    @app.exception_handler(DBAPIError)
+    async def unavailable(request: Request, error: DBAPIError) -> JSONResponse:
+        faults.report("ask the database for a call", error)
+        return _answer(503, "unavailable", "The database could not be asked; try again in a moment.")
 
     @app.exception_handler(ApprovalsError)
     async def fault(request: Request, error: ApprovalsError) -> JSONResponse:

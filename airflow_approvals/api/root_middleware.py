@@ -7,7 +7,6 @@ about a gate passes through untouched.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,17 +16,12 @@ from fastapi import HTTPException, Request
 from fastapi.responses import JSONResponse
 
 from airflow_approvals.api import connection_tests, inbox_route
+from airflow_approvals.api.asgi import App, Message, Receive, Scope, Send, body_again, whole_body
 from airflow_approvals.api.auth import Caller, caller_of
 from airflow_approvals.control import faults
 from airflow_approvals.enforcement import overrides
 from airflow_approvals.enforcement.override_calls import Override, recognise
 from airflow_approvals.identity import users
-
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: A larger body is not carried out: what cannot be read cannot be recorded.
 MAX_CAPTURE_BYTES = 4 * 1024 * 1024
@@ -57,17 +51,17 @@ class ApprovalsMiddleware:
             await self.app(scope, receive, send)
 
     async def _test_connection(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _whole_body(receive)
+        body = await whole_body(receive, MAX_CAPTURE_BYTES)
         if body is None:
             too_large = JSONResponse({"detail": "The body of a connection test is too large."}, 413)
             await too_large(scope, receive, send)
         elif (refusal := await connection_tests.refusal(Request(scope), _parsed(body))) is not None:
             await refusal(scope, receive, send)
         else:
-            await self.app(scope, _again(body, receive), send)
+            await self.app(scope, body_again(body, receive), send)
 
     async def _record(self, override: Override, scope: Scope, receive: Receive, send: Send) -> None:
-        body = b"" if override.says_it_all else await _whole_body(receive)
+        body = b"" if override.says_it_all else await whole_body(receive, MAX_CAPTURE_BYTES)
         if body is None:
             refusal = JSONResponse({"detail": "The body is too large for a call that shapes a run."}, 413)
             await refusal(scope, receive, send)
@@ -76,7 +70,9 @@ class ApprovalsMiddleware:
         if isinstance(begun, JSONResponse):
             await begun(scope, receive, send)
             return
-        answer = await self._pass_on(receive if override.says_it_all else _again(body, receive), scope, send)
+        answer = await self._pass_on(
+            receive if override.says_it_all else body_again(body, receive), scope, send
+        )
         if begun.intent is not None:
             await to_thread.run_sync(partial(_end, override, begun, begun.intent, body, answer))
 
@@ -89,16 +85,6 @@ class ApprovalsMiddleware:
 
         await self.app(scope, receive, sending)
         return answer
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Return what gives a body that was read once more, and then waits as before."""
-    waiting = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def reading() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return reading
 
 
 @dataclass(frozen=True)
@@ -169,16 +155,3 @@ def _parsed(body: bytes) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
-
-
-async def _whole_body(receive: Receive) -> bytes | None:
-    """Return the body, or ``None`` as soon as it is larger than what is read."""
-    body = b""
-    while True:
-        message = await receive()
-        chunk: bytes = message.get("body", b"")
-        body += chunk
-        if len(body) > MAX_CAPTURE_BYTES:
-            return None
-        if not message.get("more_body", False):
-            return body

@@ -23,12 +23,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from airflow_approvals.config.settings import Settings
-from airflow_approvals.control import judging, machines
+from airflow_approvals.control import machines
 from airflow_approvals.core.models import Channel, Person, Refusal
-from airflow_approvals.core.policy import Policy
 from airflow_approvals.errors import ApprovalsError
 from airflow_approvals.identity import slack_accounts, slack_profiles
-from airflow_approvals.identity.directory import Membership
 from airflow_approvals.identity.slack_accounts import Account
 from airflow_approvals.store import account_links as links
 from airflow_approvals.store import ledger, policies
@@ -38,7 +36,6 @@ from airflow_approvals.store.ledger import EntryKind
 from airflow_approvals.store.session import run_read, run_transaction
 
 LIFE = timedelta(minutes=10)
-COOL_DOWN = timedelta(hours=24)
 PAGE = "/approvals/links"
 _SLACK = Channel.SLACK.value
 _NONCE_BYTES = 24
@@ -68,13 +65,6 @@ LINKED = Refusal(
 )
 NO_LINK = Refusal("unknown_link", "There is no such link, or it has ended.", 404)
 NOT_YOUR_LINK = Refusal("not_your_link", "Only the person who linked an account can end that.", 403)
-NOTHING_TO_VOUCH = Refusal("already_vouched", "This link waits for nobody.", 409)
-A_PARTY = Refusal(
-    "own_link", "You are, or were, one of the two; somebody else has to confirm the new link.", 403
-)
-NOT_A_DECIDER = Refusal(
-    "not_eligible", "Only somebody of a group that decides requests can confirm a new link.", 403
-)
 
 
 @dataclass(frozen=True)
@@ -162,14 +152,6 @@ def confirm(nonce: str, person: Person) -> Linked | Refusal:
     return _refuse(account, person, outcome) if isinstance(outcome, Refusal) else outcome
 
 
-def vouch(link_id: int, person: Person) -> Linked | Refusal:
-    """Confirm, as a second person, that an account or person was rightly linked again.
-
-    :param person: somebody of a group that decides requests, and neither of the two.
-    """
-    return judging.with_membership(lambda session, members: _vouch(session, members, link_id, person))
-
-
 def end(link_id: int, person: Person) -> Linked | Refusal:
     """End one's own link; what the account decides does not count from now on."""
     return run_transaction(lambda session: _end(session, link_id, person, datetime.now(UTC)))
@@ -180,14 +162,7 @@ def of_person(session: Session, person: Person) -> Linked | None:
     policy = policies.active_policy(session)
     team = policy.slack_team if policy is not None else None
     link = links.of_person(session, _SLACK, team or "", {person.id})
-    return _linked(link) if link is not None else None
-
-
-def waiting(session: Session) -> list[Linked]:
-    """Return the links that wait for a second person."""
-    policy = policies.active_policy(session)
-    standing = links.standing(session, _SLACK, (policy.slack_team if policy is not None else None) or "")
-    return [_linked(link) for link in standing if link.votes_from is None]
+    return linked(link) if link is not None else None
 
 
 def _account_in(session: Session, attempt_id: str, now: datetime) -> Account | Refusal:
@@ -220,7 +195,7 @@ def _ask(session: Session, attempt_id: str, person: Person, nonce: str, now: dat
     attempt.person_id, attempt.person_name = person.id, person.name
     attempt.nonce_hash, attempt.expires_at = hash_of(nonce), now + LIFE
     session.flush()
-    _enter(session, EntryKind.LINK_ASKED, account, person, now)
+    enter(session, EntryKind.LINK_ASKED, account, person, now)
     return Asked(account.user, attempt.expires_at)
 
 
@@ -240,8 +215,8 @@ def _confirm(session: Session, nonce: str, person: Person, now: datetime) -> Lin
         return LINKED  # somebody was faster by an instant
     attempt.used_at = now
     session.flush()
-    _enter(session, EntryKind.ACCOUNT_LINKED, account, person, now, again=again)
-    return _linked(link)
+    enter(session, EntryKind.ACCOUNT_LINKED, account, person, now, again=again)
+    return linked(link)
 
 
 def _proof_of(session: Session, nonce: str, person: Person, now: datetime) -> LinkAttemptRow | Refusal:
@@ -282,68 +257,35 @@ def _obstacle(session: Session, account: Account, person: Person) -> Refusal | N
     return machines.refused(person)
 
 
-def _vouch(session: Session, members: Membership, link_id: int, person: Person) -> Linked | Refusal:
-    now = datetime.now(UTC)
-    policy = policies.active_policy(session)
-    judging.require_current(members, policy)
-    link = session.get(AccountLinkRow, link_id, with_for_update=True, populate_existing=True)
-    if link is None or not link.standing:
-        return NO_LINK
-    account = Account(link.team, link.account)
-    if (refusal := _no_voucher(session, link, person, _deciders(policy, members))) is not None:
-        _enter(session, EntryKind.LINK_REFUSED, account, person, now, code=refusal.code, act="vouch")
-        return refusal
-    link.vouched_by, link.votes_from = person.id, now + COOL_DOWN
-    session.flush()
-    of = {"of": link.person_id, "votes_from": link.votes_from.isoformat()}
-    _enter(session, EntryKind.LINK_VOUCHED, account, person, now, **of)
-    return _linked(link)
-
-
-def _no_voucher(
-    session: Session, link: AccountLinkRow, person: Person, deciders: frozenset[str]
-) -> Refusal | None:
-    if link.votes_from is not None:
-        return NOTHING_TO_VOUCH
-    names = {person.id, person.name}
-    if names & links.people_ever(session, _SLACK, link.team, link.account):
-        return A_PARTY
-    return machines.refused(person) or (None if names & deciders else NOT_A_DECIDER)
-
-
-def _deciders(policy: Policy | None, members: Membership) -> frozenset[str]:
-    """Return everybody who fills a seat of any rule."""
-    seats = {seat.group for rule in policy.rules for seat in rule.bar.seats} if policy is not None else set()
-    return frozenset[str]().union(*(members.groups.get(group, frozenset()) for group in seats))
-
-
 def _end(session: Session, link_id: int, person: Person, now: datetime) -> Linked | Refusal:
     link = session.get(AccountLinkRow, link_id, with_for_update=True, populate_existing=True)
     if link is None or not link.standing:
         return NO_LINK
     account = Account(link.team, link.account)
     if link.person_id != person.id:
-        _enter(session, EntryKind.LINK_REFUSED, account, person, now, code=NOT_YOUR_LINK.code, act="end")
+        enter(session, EntryKind.LINK_REFUSED, account, person, now, code=NOT_YOUR_LINK.code, act="end")
         return NOT_YOUR_LINK
     link.standing, link.ended_at = None, now
     session.flush()
-    _enter(session, EntryKind.LINK_ENDED, account, person, now)
-    return _linked(link)
+    enter(session, EntryKind.LINK_ENDED, account, person, now)
+    return linked(link)
 
 
 def _refuse(account: Account, person: Person, refusal: Refusal) -> Refusal:
     """Record a refusal in a transaction of its own, and return it."""
     kind, now = EntryKind.LINK_REFUSED, datetime.now(UTC)
-    run_transaction(lambda s: _enter(s, kind, account, person, now, code=refusal.code, act="link"))
+    run_transaction(lambda s: enter(s, kind, account, person, now, code=refusal.code, act="link"))
     return refusal
 
 
-def _enter(
+def enter(
     session: Session, kind: EntryKind, account: Account, person: Person, now: datetime, **more: object
 ) -> None:
+    """Enter what somebody does, or tries, about the link of an account."""
     details = {"account": account.user, "team": account.team, "name": person.name, **more}
     ledger.append(session, kind, at=now, actor=person.id, channel=Channel.UI, details=details)
 
 
-def _linked(link: AccountLinkRow) -> Linked:
+def linked(link: AccountLinkRow) -> Linked:
+    """Return a link as it stands."""
     return Linked(link.id, link.account, link.person_name, link.votes_from)

@@ -44,6 +44,11 @@ MAX_TICKET = 250
 MAX_TEXT = 2000
 
 UNKNOWN = Refusal("unknown_request", "There is no such request.", 404)
+UNKNOWN_PEOPLE = Refusal(
+    "people_unknown",
+    "Not everybody who started this run is known, or only a command says who, so nobody opens it alone.",
+    409,
+)
 NOT_IN_POLICY = Refusal("no_break_glass", "The active policy has no break-glass.", 403)
 
 
@@ -140,6 +145,7 @@ def _why_not(
     return (
         _wrong_channel(terms, asked.channel)
         or _wrong_person(rule.group, terms, asked.person)
+        or _unknown_people(terms)
         or judging.lacking_evidence(session, request, terms.bar)
         or _wrong_words(rule, asked)
         or _too_many(session, rule, now)
@@ -162,6 +168,11 @@ def _wrong_person(group: str, terms: Terms, person: Person) -> Refusal | None:
     if not names & terms.membership.groups.get(group, frozenset()):
         return Refusal("not_eligible", f"You are not in group {group}, which the policy asks for.", 403)
     return None
+
+
+def _unknown_people(terms: Terms) -> Refusal | None:
+    """Whoever would open it may be one of those: nobody can tell."""
+    return UNKNOWN_PEOPLE if terms.requesters.is_cut_off else None
 
 
 def _wrong_words(rule: BreakGlass, asked: Emergency) -> Refusal | None:

@@ -74,6 +74,13 @@ class Requesters:
             why == TRIGGERED for _, why in self.members
         )
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether somebody may have started the run whom these do not name, or another than they name."""
+        return not {TOO_MANY, TOO_MANY_EVENTS}.isdisjoint(self.notes) or any(
+            why == BY_COMMAND for _, why in self.members
+        )
+
     def union(self, other: Requesters) -> Requesters:
         """Return both together: who once shaped the run stays in the set."""
         members = tuple(sorted(set(self.members) | set(other.members)))

@@ -59,11 +59,19 @@ class Membership:
 
 _Ask = Callable[[Policy, Mapping[str, Group]], Answers]
 _SOURCES: Mapping[GroupSource, _Ask] = {
-    GroupSource.USERS: lambda policy, groups: Answers({n: g.users for n, g in groups.items()}),
+    GroupSource.USERS: lambda policy, groups: _unmistakable(Answers({n: g.users for n, g in groups.items()})),
     GroupSource.SIMPLE_ROLE: simple_roles.members,
     GroupSource.FAB_ROLE: fab_roles.members,
-    GroupSource.SLACK_USERGROUP: slack_usergroups.members,
+    GroupSource.SLACK_USERGROUP: lambda policy, groups: _unmistakable(
+        slack_usergroups.members(policy, groups)
+    ),
 }
+
+
+def _unmistakable(answers: Answers) -> Answers:
+    """Leave out who is called by what is one user's id and another's name, as among holders of a role."""
+    wrong = fab_roles.mistakable(frozenset[str]().union(*answers.members.values()))
+    return replace(answers, members={name: people - wrong for name, people in answers.members.items()})
 
 
 def resolve(policy: Policy) -> Membership:

@@ -6,7 +6,7 @@ long as nobody signs in; ``max_login_age`` bounds that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -36,6 +36,14 @@ def members(policy: Policy, groups: Mapping[str, Group]) -> Answers:
         aliases=frozenset(frozenset(_unmistakable(one, like_ids)) for one in holders),
         stale={name: _stale(group, holders, now) for name, group in groups.items()},
     )
+
+
+def mistakable(names: Collection[str]) -> frozenset[str]:
+    """Return which of these are the id of one user of FAB and the name of another."""
+    like_ids = {name for name in names if name.isascii() and name.isdigit()}
+    if not like_ids or running_kind() is not AuthManagerKind.FAB:
+        return frozenset()
+    return run_read(lambda session: fab_users.ids_that_name_another(session, like_ids))
 
 
 def _look_up(session: Session, roles: set[str]) -> tuple[list[RoleHolder], dict[str, str]]:

@@ -6,7 +6,8 @@
 2. The map of the active policy wins over a link, and a link over an address. Where two of them
    name different people, or one person by two accounts, the account is nobody's.
 3. An address counts only where the policy lists its domain, Slack says that it is confirmed, and
-   exactly one active Airflow user has it. It is as trustworthy as those who administer Slack.
+   exactly one active Airflow user has it. It is as trustworthy as those who administer Slack and
+   Airflow; for a person or an account that ever had a link it counts no more.
 
 Source: https://docs.slack.dev/reference/objects/user-object/ (the flags);
 https://docs.slack.dev/apis/slack-connect/ (members of other workspaces click in shared channels).
@@ -122,7 +123,7 @@ def owner_of(account: Account) -> Owner | Refusal:
     refusal = why_nobodys(profile, account.team)
     if refusal is None and isinstance(claim, Owner) and _is_contradicted(claim, profile, policy):
         return CONFLICT
-    return refusal or claim or _by_address(profile, policy)
+    return refusal or claim or _by_address(account, profile, policy)
 
 
 def accounts_of(session: Session, people: Collection[str]) -> dict[str, str]:
@@ -211,10 +212,10 @@ def _is_contradicted(owner: Owner, profile: SlackProfile, policy: Policy) -> boo
     return bool(people) and owner.person_id not in people.values()
 
 
-def _by_address(profile: SlackProfile, policy: Policy) -> Owner | Refusal:
+def _by_address(account: Account, profile: SlackProfile, policy: Policy) -> Owner | Refusal:
     if not _has_usable_address(profile, policy):
         return NOT_LINKED
-    return run_read(lambda session: _with_address(session, profile, policy))
+    return run_read(lambda session: _with_address(session, account, profile, policy))
 
 
 def _has_usable_address(profile: SlackProfile, policy: Policy) -> bool:
@@ -224,12 +225,18 @@ def _has_usable_address(profile: SlackProfile, policy: Policy) -> bool:
     return usable and domain in policy.slack_email_domains and running_kind() is AuthManagerKind.FAB
 
 
-def _with_address(session: Session, profile: SlackProfile, policy: Policy) -> Owner | Refusal:
+def _with_address(
+    session: Session, account: Account, profile: SlackProfile, policy: Policy
+) -> Owner | Refusal:
     people = fab_users.active_users_with_email(session, profile.email)
     if len(people) != 1:
         return AMBIGUOUS
     ((name, key),) = people.items()
     mapped = {name, key} & set(policy.slack_users.values())
     if mapped or account_links.of_person(session, _SLACK, profile.team, {name, key}):
+        return CONFLICT
+    # Who administers Airflow can write any address beside a name: whoever once proved which account
+    # is theirs has no other by address, and an account that was somebody's is nobody else's.
+    if account_links.was_linked(session, _SLACK, account.team, account.user, key):
         return CONFLICT
     return Owner(name, Tie.EMAIL, key)

@@ -61,6 +61,11 @@ def may_see(user: BaseUser, dag_id: str) -> bool:
     return _may(user, dag_id, "GET")
 
 
+def may_read_audit(user: BaseUser, dag_id: str) -> bool:
+    """Whether Airflow itself lets the user read the audit log of this DAG."""
+    return _may(user, dag_id, "GET", "AUDIT_LOG")
+
+
 def may_trigger(user: BaseUser, dag_id: str) -> bool:
     """Whether Airflow itself lets the user start runs of this DAG."""
     return _may(user, dag_id, "POST", "RUN")

@@ -27,6 +27,10 @@ _user_group = table("ab_user_group", column("user_id"), column("group_id"))
 _group_role = table("ab_group_role", column("group_id"), column("role_id"))
 
 
+#: Digits of an id that an INTEGER column takes for certain.
+_LONGEST_ID = 9
+
+
 @dataclass(frozen=True)
 class RoleHolder:
     """An active user who holds a role. ``last_login`` is local time, ``None`` before the first."""
@@ -52,6 +56,14 @@ def users_named(session: Session, names: Collection[str]) -> dict[str, str]:
     """Return name to id of the users who are called by one of these names, active or not."""
     rows = session.execute(select(_user.c.username, _user.c.id).where(_user.c.username.in_(names)))
     return {name: str(key) for name, key in rows}
+
+
+def ids_that_name_another(session: Session, numbers: Collection[str]) -> frozenset[str]:
+    """Return which of these numbers are the id of one user and the name of another, active or not."""
+    named = users_named(session, numbers)
+    ids = [int(number) for number in named if len(number) <= _LONGEST_ID]
+    found = {str(key) for key in session.scalars(select(_user.c.id).where(_user.c.id.in_(ids)))}
+    return frozenset(number for number, key in named.items() if number in found and number != key)
 
 
 def active_users_with_email(session: Session, email: str) -> dict[str, str]:

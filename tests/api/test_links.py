@@ -11,7 +11,7 @@ from markupsafe import escape
 from sqlalchemy import select
 
 from airflow_approvals.api.app import create_app
-from airflow_approvals.control import account_links
+from airflow_approvals.control import account_links, vouching
 from airflow_approvals.control.account_links import Asked, Linked
 from airflow_approvals.core.models import Channel
 from airflow_approvals.identity.slack_accounts import Account
@@ -151,7 +151,7 @@ def test_the_buttons_say_what_they_did(
     client = signed("carol", channel=Channel.UI)
     monkeypatch.setattr(account_links, "ask", lambda attempt, person: Asked("U1", NOW))
     monkeypatch.setattr(account_links, "confirm", lambda proof, person: Linked(1, "U1", person.name, NOW))
-    monkeypatch.setattr(account_links, "vouch", lambda link, person: account_links.A_PARTY)
+    monkeypatch.setattr(vouching, "vouch", lambda link, person: vouching.A_PARTY)
     monkeypatch.setattr(account_links, "end", lambda link, person: Linked(link, "U1", person.name, None))
     assert "private message" in client.post("/api/v1/links/attempts/a").json()["sentence"]
     confirmed = client.post("/api/v1/links/confirm", json={"proof": "p"})

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from airflow_approvals.config.policy_file import read_policy_text
-from airflow_approvals.control import account_links, requesters
+from airflow_approvals.control import account_links, requesters, vouching
 from airflow_approvals.control.account_links import Asked, Linked
 from airflow_approvals.control.requesters import TRIGGERED, Requesters
 from airflow_approvals.core.models import Person, Refusal
@@ -216,13 +216,13 @@ def test_linking_again_takes_a_second_person_and_a_day(scene: Scene, person: Per
     again = scene.link(person, name)
     assert again.votes_from is None
     assert owner_of(scene.account(name)) == slack_accounts.WAITS_FOR_SOMEBODY
-    assert run_read(account_links.waiting) == [again]
-    vouched = account_links.vouch(again.id, ALICE)
+    assert run_read(vouching.waiting) == [again]
+    vouched = vouching.vouch(again.id, ALICE)
     assert isinstance(vouched, Linked)
     assert vouched.votes_from is not None
     assert vouched.votes_from - datetime.now(UTC) > timedelta(hours=23, minutes=59)
     assert owner_of(scene.account(name)) == slack_accounts.COOLING_DOWN
-    assert account_links.vouch(again.id, ALICE) == account_links.NOTHING_TO_VOUCH
+    assert vouching.vouch(again.id, ALICE) == vouching.NOTHING_TO_VOUCH
     run_transaction(lambda s: _let_a_day_pass(s.get_one(AccountLinkRow, again.id)))
     assert owner_of(scene.account(name)) == Owner(person.name, Tie.LINK, person.id)
 
@@ -236,10 +236,10 @@ def _let_a_day_pass(link: AccountLinkRow) -> None:
 def test_neither_party_nor_a_bystander_confirms_a_new_link(scene: Scene) -> None:
     account_links.end(scene.link(CAROL).id, CAROL)
     again = scene.link(DAVE)
-    assert account_links.vouch(again.id, DAVE) == account_links.A_PARTY
-    assert account_links.vouch(again.id, CAROL) == account_links.A_PARTY
-    assert account_links.vouch(again.id, Person("5", "eve")) == account_links.NOT_A_DECIDER
-    assert account_links.vouch(again.id + 1, ALICE) == account_links.NO_LINK
+    assert vouching.vouch(again.id, DAVE) == vouching.A_PARTY
+    assert vouching.vouch(again.id, CAROL) == vouching.A_PARTY
+    assert vouching.vouch(again.id, Person("5", "eve")) == vouching.NOT_A_DECIDER
+    assert vouching.vouch(again.id + 1, ALICE) == account_links.NO_LINK
 
 
 @ON_SQLITE

@@ -10,11 +10,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow.models.dagrun import DagRun
+from airflow.utils.types import DagRunTriggeredByType
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from airflow_approvals.control import health, judging, media
 from airflow_approvals.control.break_glass import Reviewed
 from airflow_approvals.control.decisions import Decided
+from airflow_approvals.control.requesters import TOO_MANY, TOO_MANY_EVENTS, Requesters
 from airflow_approvals.core.models import Channel, Person, RequestState, Verdict
 from airflow_approvals.doctor import people
 from airflow_approvals.store import break_glass as uses
@@ -55,6 +59,25 @@ __all__ = ["scene"]
 @pytest.fixture
 def run(scene: Airflow) -> Run:
     return scene.a_run()
+
+
+def test_nobody_opens_alone_what_they_may_have_started(scene: Airflow) -> None:
+    by_command = scene.a_run()
+    request = by_command.ask()
+    started = update(DagRun).where(DagRun.run_id == by_command.run_id)
+    scene.do(lambda s: s.execute(started.values(triggered_by=DagRunTriggeredByType.CLI)))
+    assert refused(open_gate(request)) == "people_unknown"
+    nothing_opened(by_command, request)
+
+
+@pytest.mark.parametrize("note", [TOO_MANY, TOO_MANY_EVENTS])
+def test_nobody_opens_alone_what_too_many_had_a_hand_in(run: Run, note: str) -> None:
+    request = run.ask()
+    known = Requesters.from_text(run.request(request.id).requesters)
+    text = Requesters(known.members, (note,)).to_text()
+    run.airflow.do(lambda s: setattr(s.get_one(RequestRow, request.id), "requesters", text))
+    assert refused(open_gate(request)) == "people_unknown"
+    nothing_opened(run, request)
 
 
 def use_of(run: Run, request: RequestRow) -> BreakGlassRow:

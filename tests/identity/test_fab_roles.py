@@ -54,6 +54,16 @@ def test_a_name_that_is_anothers_id_fills_nobody_elses_seat(fab: Database) -> No
     assert resolve(a_policy(owners=fab_role("Owner"))).groups["owners"] == {"bob", "10"}
 
 
+def test_a_listed_name_that_is_anothers_id_fills_no_seat(fab: Database) -> None:
+    fab_scene.add_user(fab, "bob", "Viewer", key=7)
+    fab_scene.add_user(fab, "7", "Viewer", key=8)
+    fab_scene.add_user(fab, "1042", "Viewer", key=9)
+    listed = resolve(a_policy(owners=Group.of("7", "8", "1042", "carol"))).groups["owners"]
+    assert listed == {"8", "1042", "carol"}
+    fab_scene.add_user(fab, "dave", "Viewer", key=1042)
+    assert resolve(a_policy(owners=Group.of("1042", "carol"))).groups["owners"] == {"carol"}
+
+
 def test_missing_fab_tables_leave_the_other_groups_alone(
     empty_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

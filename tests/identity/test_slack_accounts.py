@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from airflow_approvals.config.policy_file import read_policy_text
 from airflow_approvals.core.models import Refusal
@@ -272,6 +273,17 @@ def test_somebody_who_has_an_account_already_gets_no_second_one_by_address(scene
     assert scene.owner("viewer") == Owner("alice", Tie.EMAIL, key)
     scene.link("alice", "alice")
     assert scene.owner("viewer") == slack_accounts.CONFLICT
+
+
+@pytest.mark.parametrize(("account", "person"), [("carol", "id-somebody"), ("viewer", "")])
+def test_who_or_what_ever_had_a_link_is_not_found_by_address(scene: Scene, account: str, person: str) -> None:
+    """Whoever administers Airflow can write carol's name beside the address of their own account."""
+    key = scene.user("carol")
+    scene.confirmed("carol")
+    scene.link(account, "carol")
+    ended = update(AccountLinkRow).values(standing=None, person_id=person or key, ended_at=datetime.now(UTC))
+    run_transaction(lambda s: s.execute(ended))
+    assert scene.owner("carol") == slack_accounts.CONFLICT
 
 
 def test_an_auth_manager_without_addresses_matches_none(
