@@ -15,6 +15,7 @@ from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from airflow_approvals.chat import messages
@@ -33,7 +34,7 @@ from airflow_approvals.control import (
     watch,
 )
 from airflow_approvals.core.models import RequestState
-from airflow_approvals.errors import ConfigurationError, UnavailableError
+from airflow_approvals.errors import ConfigurationError, PolicyError, UnavailableError
 from airflow_approvals.store.session import run_read, run_transaction
 from airflow_approvals.store.tables import GrantRow, RequestRow
 
@@ -41,6 +42,8 @@ from airflow_approvals.store.tables import GrantRow, RequestRow
 STRAY_INTERVAL_SECONDS = 30.0
 METRICS_INTERVAL_SECONDS = 10.0
 BATCH = 100
+#: How long an intake rests whose backend did not answer.
+PAUSE = timedelta(seconds=10)
 
 
 def run_round(*, strays: bool = False) -> int:
@@ -49,7 +52,7 @@ def run_round(*, strays: bool = False) -> int:
     :param strays: also look through all pending requests for gates that stopped waiting.
     """
     now = datetime.now(UTC)
-    done = sum(_register(row_id) for row_id in run_read(_new_intakes))
+    done = 0
     due = run_read(partial(_due_requests, now=now))
     for request_id in (*due, *(run_read(watch.stray_requests) if strays else ())):
         done += _each("close a request", partial(_close, request_id=request_id, now=now))
@@ -57,24 +60,42 @@ def run_round(*, strays: bool = False) -> int:
         done += _each("bring a grant up to date", partial(_refresh, grant_id=grant_id, now=now))
     for job_id in run_read(partial(releases.overdue, now=now, limit=BATCH)):
         done += _each("give up a release", partial(releases.give_up, job_id=job_id, now=now))
-    return done
+    # Last, as asking for Connections, groups and authors of code may take long.
+    return done + sum(_register(row_id) for row_id in run_read(_new_intakes))
+
+
+#: When an intake is looked at again whose backend did not answer, by its id.
+_AGAIN_AT: dict[int, datetime] = {}
 
 
 def _new_intakes(session: Session) -> list[int]:
-    return intake.waiting(session, now=datetime.now(UTC), limit=BATCH)
+    now = datetime.now(UTC)
+    for intake_id in [one for one, at in _AGAIN_AT.items() if at <= now]:
+        del _AGAIN_AT[intake_id]
+    return intake.waiting(session, now=now, limit=BATCH, but_for=frozenset(_AGAIN_AT))
 
 
 def _register(intake_id: int) -> int:
     """Register one intake; what can never succeed is put aside, so that it holds up no other."""
     try:
         return 1 if registration.register_now(intake_id) else 0
-    except (DBAPIError, ConfigurationError, UnavailableError) as error:
+    except UnavailableError as error:
+        faults.report("register a request, and tries again later", error)
+        # Enough of them, each waited for anew in every round, would hold up all others.
+        _AGAIN_AT[intake_id] = datetime.now(UTC) + PAUSE
+        if run_read(partial(intake.is_overdue, intake_id=intake_id, now=datetime.now(UTC))):
+            _put_aside(intake_id, error)
+    except (DBAPIError, PoolTimeoutError, ConfigurationError, PolicyError) as error:
         faults.report("register a request, and tries again", error)
     except Exception as error:
         faults.report("register a request, and gives up", error)
-        why = type(error).__name__
-        _each("put an intake aside", partial(registration.give_up, intake_id=intake_id, why=why))
+        _put_aside(intake_id, error)
     return 0
+
+
+def _put_aside(intake_id: int, error: Exception) -> None:
+    why = type(error).__name__
+    _each("put an intake aside", partial(registration.give_up, intake_id=intake_id, why=why))
 
 
 def _each(what: str, work: Callable[[Session], object]) -> int:

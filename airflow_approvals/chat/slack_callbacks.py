@@ -115,7 +115,8 @@ def take_with(
     deps = make_deps()
     now = deps.clock()
     if not clicks.keep(deps.run, callback_id, said, now=now, at_work=isinstance(said, Submission)):
-        return Answer()
+        # Delivered once more: with nothing said the form would close as if all were done.
+        return Answer(_update(LATER, later()) if isinstance(said, Submission) else None)
     if not isinstance(said, Submission):
         return Answer(after=partial(_quietly, partial(clicks.process, deps, callback_id), after))
     work = partial(_quietly, after)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from airflow_approvals.control import (
     airflow_seams,
     announcements,
+    faults,
     grants,
     judging,
     settlement,
@@ -100,7 +101,11 @@ def take_back(request_id: str, *, person: Person, channel: Channel) -> Decided |
 
 def _confirmed(outcome: Decided | Refusal) -> Decided | Refusal:
     if isinstance(outcome, Decided) and outcome.state.is_terminal:
-        run_transaction(lambda session: confirm(session, outcome.request_id))
+        try:
+            run_transaction(lambda session: confirm(session, outcome.request_id))
+        except Exception as error:
+            # The vote is committed and counts: its person must not be told otherwise.
+            faults.report("look again at what was decided", error)
     return outcome
 
 

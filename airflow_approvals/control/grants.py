@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from datetime import datetime
 from typing import Any
 
@@ -26,65 +25,15 @@ from airflow_approvals.control import (
     dag_graph,
     signing_key,
 )
-from airflow_approvals.control.pins import Pins
 from airflow_approvals.core.grant import Claims, Observed, first_difference
 from airflow_approvals.core.models import NO_MAP_INDEX, GrantState, Place
 from airflow_approvals.errors import ContractError
 from airflow_approvals.store import ledger, policies
-from airflow_approvals.store.release_tables import BreakGlassRow
 from airflow_approvals.store.tables import BindingRow, GrantRow, RequestRow
 
 USABLE = (GrantState.LIVE, GrantState.BOUND)
 #: With a grant in one of these states, what stands behind the gate may start.
 OPENED = (GrantState.LIVE, GrantState.BOUND, GrantState.SPENT, GrantState.EXPIRED)
-
-
-def issue(session: Session, request: RequestRow, pins: Pins, *, now: datetime) -> GrantRow:
-    """Issue the grant of an approved request: sign its claims and store them.
-
-    :raises ConfigurationError: when the signing key cannot be read.
-    """
-    claims = Claims(
-        grant=secrets.token_hex(16),
-        request=request.id,
-        manifest=request.manifest_digest,
-        sink=request.sink,
-        connection=pins.connection,
-        fingerprint=pins.fingerprint,
-        action=request.action,
-        dag_id=request.dag_id,
-        run_id=request.run_id,
-        task_id=request.task_id,
-        map_index=request.map_index,
-        dag_hash=pins.dag_hash,
-        source_hash=pins.source_hash,
-        bundle_version=pins.bundle_version,
-        policy=request.policy_digest,
-        assurance=pins.assurance,
-        not_before=int(now.timestamp()),
-        not_after=int((now + pins.bar.grant_ttl).timestamp()),
-        dev_mode=pins.dev_mode,
-        break_glass=session.get(BreakGlassRow, request.id) is not None,
-    )
-    row = GrantRow(
-        dag_id=request.dag_id,
-        run_id=request.run_id,
-        task_id=request.task_id,
-        map_index=request.map_index,
-        id=claims.grant,
-        request_id=request.id,
-        state=GrantState.LIVE,
-        claims=json.dumps(claims.to_document(), sort_keys=True),
-        jws=signing_key.load().sign(claims.to_document()),
-        path_tries="[]",
-        issued_at=now,
-        not_after=now + pins.bar.grant_ttl,
-    )
-    session.add(row)
-    session.flush()
-    details = {"manifest": claims.manifest, "sink": claims.sink, "assurance": claims.assurance}
-    _enter(session, "grant_issued", row, at=now, details=details)
-    return row
 
 
 def remember_path(session: Session, grant: GrantRow, consumers: tuple[str, ...]) -> None:
@@ -106,21 +55,6 @@ def count_resume(session: Session, place: Place) -> None:
         if before is not None:
             tries[place.task_id, place.map_index] = before + 1
             grant.path_tries = json.dumps([[*key, count] for key, count in sorted(tries.items())])
-
-
-def reference(grant: GrantRow, uri_prefix: str) -> dict[str, Any]:
-    """Return what the gate hands to the release: the grant, and where it is good for."""
-    claims = json.loads(grant.claims)
-    return {
-        "request": grant.request_id,
-        "grant": grant.id,
-        "jws": grant.jws,
-        "manifest_digest": claims["manifest"],
-        "sink": claims["sink"],
-        "connection": claims["connection"],
-        "uri_prefix": uri_prefix,
-        "not_after": claims["not_after"],
-    }
 
 
 def of_gate(session: Session, place: Place) -> GrantRow | None:
@@ -246,7 +180,7 @@ def bind(session: Session, grant: GrantRow, ti: TaskInstance, *, now: datetime) 
         )
         session.add(binding)
         grant.state = GrantState.BOUND
-        _enter(session, "grant_bound", grant, at=now, details=_task(ti))
+        enter(session, "grant_bound", grant, at=now, details=_task(ti))
     binding.handed_out += 1
     session.flush()
     return binding
@@ -265,7 +199,7 @@ def end(
     grant.state = state
     grant.ended_at = now
     grant.ended_because = because
-    _enter(session, f"grant_{state.value}", grant, at=now, details={"because": because})
+    enter(session, f"grant_{state.value}", grant, at=now, details={"because": because})
     if tell and (told := announcements.OF_GRANTS.get(state)) is not None:
         event, words = told
         request = session.get_one(RequestRow, grant.request_id)
@@ -285,6 +219,8 @@ def end_for_delete(session: Session, place: Place, *, now: datetime) -> None:
         .with_for_update()
     )
     for grant in list(session.scalars(found)):
+        if place.task_id == grant.task_id and NO_MAP_INDEX != place.map_index != grant.map_index:
+            continue  # another gate of the same mapped task
         watched = {task for task, _, _ in json.loads(grant.path_tries)} | {grant.task_id}
         if not place.task_id or place.task_id in watched:
             because = f"task {place.task_id} was deleted" if place.task_id else "the run was deleted"
@@ -317,7 +253,8 @@ def _task(ti: TaskInstance) -> dict[str, Any]:
     return {"task_id": ti.task_id, "map_index": ti.map_index, "try_number": ti.try_number}
 
 
-def _enter(session: Session, kind: str, grant: GrantRow, *, at: datetime, details: dict[str, Any]) -> None:
+def enter(session: Session, kind: str, grant: GrantRow, *, at: datetime, details: dict[str, Any]) -> None:
+    """Enter what happens to a grant."""
     ledger.append(
         session,
         kind,

@@ -31,15 +31,26 @@ ABANDONED_AFTER = timedelta(hours=1)
 ON_ITS_WAY = (TaskInstanceState.RUNNING, TaskInstanceState.QUEUED, TaskInstanceState.SCHEDULED)
 
 
-def waiting(session: Session, *, now: datetime, limit: int) -> list[int]:
+def waiting(
+    session: Session, *, now: datetime, limit: int, but_for: frozenset[int] = frozenset()
+) -> list[int]:
     """Return the ids of intakes that may be ready to become requests, oldest first.
 
     Those of gates that are still on their way wait apart: enough of them would hold up all others.
+
+    :param but_for: ids of intakes to leave out.
     """
     place = (IntakeRow.dag_id, IntakeRow.run_id, IntakeRow.task_id, IntakeRow.map_index)
     ready = ~airflow_seams.is_task_in(place, ON_ITS_WAY) | (IntakeRow.received_at < now - ABANDONED_AFTER)
-    found = select(IntakeRow.id).where(IntakeRow.state == "new", ready)
+    found = select(IntakeRow.id).where(IntakeRow.state == "new", ready, IntakeRow.id.not_in(but_for))
     return list(session.scalars(found.order_by(IntakeRow.id).limit(limit)))
+
+
+def is_overdue(session: Session, intake_id: int, *, now: datetime) -> bool:
+    """Whether an intake waits for longer than its gate was to wait for a decision."""
+    intake = session.get_one(IntakeRow, intake_id)
+    ask = Ask.from_document(json.loads(intake.ask))
+    return intake.received_at + timedelta(seconds=ask.timeout_seconds) <= now
 
 
 def is_gate_task(session: Session, ti: TaskInstance) -> bool:
@@ -62,7 +73,8 @@ def take_down(session: Session, ti: TaskInstance, body: Mapping[str, Any], *, no
     for row in same_try:
         if row.ask_digest == digest:
             return row
-    if same_try:
+    # One that was refused asked for nothing.
+    if any(row.state != "invalid" for row in same_try):
         state = "conflict"
     row = IntakeRow(
         dag_id=ti.dag_id,

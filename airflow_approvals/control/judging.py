@@ -20,7 +20,7 @@ from airflow_approvals.core.decision import SELF_APPROVAL, Tally, eligible, tall
 from airflow_approvals.core.demands import first_unmet
 from airflow_approvals.core.facts import Facts
 from airflow_approvals.core.models import Channel, Person, Refusal, Vote
-from airflow_approvals.core.policy import Policy
+from airflow_approvals.core.policy import Policy, Sink
 from airflow_approvals.errors import ConfigurationError
 from airflow_approvals.identity.directory import Membership, resolve
 from airflow_approvals.store import policies
@@ -42,11 +42,12 @@ class PolicyReplacedError(Exception):
 class Terms:
     """By what the votes on one request are counted at this moment.
 
-    ``requesters`` are all that were ever known; ``barred`` are their ids and names, and nobody in
-    a rehearsal under ``dev_mode``.
+    ``sink`` is where the request may go by the active policy. ``requesters`` are all that were ever
+    known; ``barred`` are their ids and names, and nobody in a rehearsal under ``dev_mode``.
     """
 
     bar: Bar
+    sink: Sink | None
     membership: Membership
     requesters: Requesters
     barred: frozenset[str]
@@ -56,12 +57,21 @@ class Terms:
         return tally(
             self.bar,
             self.membership.groups,
-            self.barred,
+            # Programs could not fill a seat either.
+            self.barred | machines.listed(),
             machines.without_machines(votes),
             unattributed=self.requesters.unattributed,
             unknown=self.membership.unresolved,
             aliases=self.membership.aliases,
         )
+
+    def counted(self, votes: Iterable[Vote]) -> list[Vote]:
+        """Return the votes that count."""
+        return [
+            vote
+            for vote in machines.without_machines(votes)
+            if eligible(self.bar, self.membership.groups, self.barred, vote.person, vote.channel) is None
+        ]
 
 
 def terms_now(session: Session, request: RequestRow, membership: Membership) -> Terms:
@@ -70,7 +80,8 @@ def terms_now(session: Session, request: RequestRow, membership: Membership) -> 
     require_current(membership, policy)
     requesters = Requesters.from_text(request.requesters).union(requesters_of(session, request.place))
     barred = frozenset() if is_rehearsal(request, policy) else requesters.names
-    return Terms(bar_now(request, policy), membership, requesters, barred)
+    sink = policy.sinks.get(request.sink) if policy is not None else None
+    return Terms(bar_now(request, policy), sink, membership, requesters, barred)
 
 
 def is_rehearsal(request: RequestRow, policy: Policy | None) -> bool:
@@ -82,6 +93,8 @@ def why_forbidden(request: RequestRow, terms: Terms) -> str | None:
     """Return why no votes could approve the request as things stand now."""
     if terms.bar.effect is Effect.FORBID:
         return "The policy in force now forbids it."
+    if terms.sink is not None and not Pins.from_text(request.pinned).is_of(terms.sink):
+        return f"The policy in force now has sink {request.sink} lead elsewhere; clear the gate to ask anew."
     return first_unmet(terms.bar, ask_of(request), unattributed=terms.requesters.unattributed)
 
 

@@ -10,10 +10,15 @@ from airflow_approvals.core.models import Person, Refusal, Vote
 
 def refused(person: Person) -> Refusal | None:
     """Return a refusal ``service_account`` (403) when the voter is a program's account."""
-    if {person.id, person.name} & Settings.load().service_accounts:
+    if {person.id, person.name} & listed():
         sentence = "This is a service account; only a person decides, with an account of their own."
         return Refusal("service_account", sentence, 403)
     return None
+
+
+def listed() -> frozenset[str]:
+    """Return the ids and names of accounts that are no person's."""
+    return Settings.load().service_accounts
 
 
 def without_machines(votes: Iterable[Vote]) -> list[Vote]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from airflow_approvals.core.bar import Bar
+from airflow_approvals.core.policy import Sink
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Pins:
     source_hash: str = ""
     endpoint: str = ""
     endpoint_changed: bool = False
+
+    def is_of(self, sink: Sink) -> bool:
+        """Whether the sink is still what was pinned: the same connection, place and assurance."""
+        pinned = (self.connection, self.uri_prefix, self.assurance)
+        return pinned == (sink.connection, sink.uri_prefix, str(sink.assurance))
 
     def to_text(self) -> str:
         """Return the JSON text that is stored with a request."""

@@ -171,7 +171,7 @@ def _register_parked(
         return None
     intake.state = "promoted"
     ask = Ask.from_document(json.loads(intake.ask))
-    if decided := _decided_before(session, parked, ask):
+    if decided := _decided_before(session, parked, ask, now=now):
         request, grant = decided
         settlement.reapply(session, parked, request, grant, now=now)
         return request
@@ -182,7 +182,7 @@ def _register_parked(
 
 
 def _decided_before(
-    session: Session, parked: airflow_seams.Parked, ask: Ask
+    session: Session, parked: airflow_seams.Parked, ask: Ask, *, now: datetime
 ) -> tuple[RequestRow, GrantRow | None] | None:
     """Return what was decided on the same ask before Airflow retried the gate, with its usable grant.
 
@@ -195,16 +195,16 @@ def _decided_before(
         return None
     if request.state == RequestState.APPROVED:
         grant = grants.of_gate(session, request.place)
-        return (request, grant) if grant is not None and _still_opens(session, grant) else None
+        return (request, grant) if grant is not None and _still_opens(session, grant, now=now) else None
     for_good = request.state in _SHUT_FOR_GOOD and not crowding.was_turned_away(request)
     return (request, None) if for_good else None
 
 
-def _still_opens(session: Session, grant: GrantRow) -> bool:
+def _still_opens(session: Session, grant: GrantRow, *, now: datetime) -> bool:
     """Whether a grant is usable, or the custodian has released by it and the gate has only to be told."""
     if grant.state == GrantState.SPENT:
         return custody.receipt_of(session, grant.request_id) is not None
-    return grant.state in grants.USABLE
+    return grant.state in grants.USABLE and grant.not_after > now
 
 
 _SHUT_FOR_GOOD = (
@@ -302,6 +302,7 @@ def _has_conflict(session: Session, intake: IntakeRow) -> bool:
         IntakeRow.ti_id == intake.ti_id,
         IntakeRow.try_number == intake.try_number,
         IntakeRow.id != intake.id,
+        IntakeRow.state != "invalid",
     )
     return session.scalar(others.limit(1)) is not None
 

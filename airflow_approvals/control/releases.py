@@ -21,6 +21,7 @@ from airflow_approvals.control.verification import CUSTODIAN
 from airflow_approvals.core.digest import sha256_digest
 from airflow_approvals.core.models import GrantState, RequestState
 from airflow_approvals.core.policy import Assurance
+from airflow_approvals.errors import UnavailableError
 from airflow_approvals.identity.directory import Membership
 from airflow_approvals.store import custody, ledger, policies
 from airflow_approvals.store.custody import JobState
@@ -29,6 +30,9 @@ from airflow_approvals.store.release_tables import CustodyRow, ReleasedObjectRow
 from airflow_approvals.store.tables import GrantRow
 
 GATE_LEFT = "The gate was cleared, answered or deleted before the copy was made."
+RELEASED_ALL_THE_SAME = (
+    "The approval ended while the data was being released ({because}), and it is released."
+)
 NOBODY_RELEASED = "No custodian has released it in the time that the approval was good for."
 
 
@@ -47,6 +51,7 @@ def begin(
     :param attempt: where this attempt writes.
     :param lookup: gives what identifies a Connection, as the custodian knows it.
     :returns: why it may not, ``None`` when it may.
+    :raises UnavailableError: when that cannot be told now.
     """
     held = custody_locks.lock(session, job_id)
     if not held.is_held_by(holder):
@@ -69,6 +74,7 @@ def intend(
 
     :param receipt: the digest of the receipt that was prepared.
     :returns: why it may not, ``None`` when it may.
+    :raises UnavailableError: when that cannot be told now.
     """
     held = custody_locks.lock(session, job_id)
     if not held.is_held_by(holder) or held.job.state != JobState.WORKING:
@@ -97,6 +103,11 @@ def _objection(
     if not _is_still_bound(session, held):
         return "The policy in force no longer has the custodian release to this sink."
     unsatisfied = retally.still_satisfied(session, request, membership, now)
+    if unsatisfied is not None and (unknown := retally.unresolved(session, request, membership)):
+        raise UnavailableError(
+            f"Group {unknown[0]} cannot be asked, so the votes cannot be counted now.",
+            "Nothing is decided; try again when it can be reached.",
+        )
     return unsatisfied.sentence if unsatisfied is not None else None
 
 
@@ -136,12 +147,21 @@ def finish(
     _enter(session, EntryKind.RELEASE_PUBLISHED, held, details, now=now)
     if grant.state in (*grants.USABLE, GrantState.EXPIRED):
         grants.end(session, grant, GrantState.SPENT, "the custodian has released the data", now=now)
-    if held.gate is not None and grant.state == GrantState.SPENT:
+    _let_gate_go_on(session, held, grant, now=now)
+    return True
+
+
+def _let_gate_go_on(session: Session, held: Held, grant: GrantRow, *, now: datetime) -> None:
+    if held.gate is None:
+        return
+    if grant.state == GrantState.SPENT:
         because = held.request.decided_because or ""
         settlement.answer(
             session, held.gate, held.request, held.pins, grant, because, by=settlement.CONTROL_PLANE, now=now
         )
-    return True
+    else:
+        because = RELEASED_ALL_THE_SAME.format(because=grant.ended_because)
+        settlement.answer_unreleased(session, held.gate, held.request, because, now=now)
 
 
 def _write_objects(
@@ -156,24 +176,29 @@ def _write_objects(
         )
 
 
-def fail(session: Session, job_id: int, holder: str | None, because: str, *, now: datetime) -> bool:
+def fail(
+    session: Session, job_id: int, holder: str | None, because: str, *, gone: bool = False, now: datetime
+) -> bool:
     """Give a release up for good: end the grant and let the gate go on, shut.
 
     The caller has removed what was prepared.
 
     :param holder: who has to hold the job; ``None`` when nobody may be working on it.
     :param because: a sentence without values.
+    :param gone: that nothing stands at the sink, though it was intended to be published.
+    :returns: whether it was given up; what may be visible is not.
     """
     held = custody_locks.lock(session, job_id)
-    if held.job.state not in custody.OPEN_STATES:
+    if held.job.state not in custody.OPEN_STATES or (held.job.state == JobState.PUBLISHING and not gone):
         return False
     if holder is not None and held.job.holder != holder:
         return False
-    if holder is None and (held.job.state == JobState.PUBLISHING or held.job.due_at > now):
+    if holder is None and held.job.due_at > now:
         return False
     held.job.state, held.job.error = JobState.FAILED, because
     _enter(session, EntryKind.RELEASE_FAILED, held, {"because": because}, now=now)
-    if held.grant is not None and held.grant.state in grants.USABLE:
+    # One that ran out too: it would open the start ring to what stands behind, and nothing was released.
+    if held.grant is not None and held.grant.state in (*grants.USABLE, GrantState.EXPIRED):
         grants.end(session, held.grant, GrantState.KILLED, because, now=now, tell=False)
     if held.gate is not None:
         settlement.answer_unreleased(session, held.gate, held.request, because, now=now)

@@ -14,11 +14,13 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import judging, votes
+from airflow_approvals.control import judging, machines, votes
 from airflow_approvals.control.judging import Terms
 from airflow_approvals.control.pins import Pins
-from airflow_approvals.core.models import Channel, RequestState, Vote
-from airflow_approvals.core.seats import Names, spoken
+from airflow_approvals.core.decision import names_of
+from airflow_approvals.core.models import Channel, RequestState, Verdict, Vote
+from airflow_approvals.core.seats import Names, distinct, spoken, who_helps
+from airflow_approvals.errors import UnavailableError
 from airflow_approvals.identity.chat_accounts import accounts_of
 from airflow_approvals.identity.directory import Membership
 from airflow_approvals.store import outbox as rows
@@ -94,6 +96,7 @@ def _word(session: Session, *, members: Membership, request_id: str, kind: str, 
     told = members.people_in([group]) if kind == ESCALATE else who_may_still_decide(terms, cast)
     people = tuple(sorted(spoken(person) for person in told))
     if not people:
+        _require_known(members, [group] if kind == ESCALATE else [seat.group for seat in terms.bar.seats])
         return None
     text = " ".join(_sentences(request, terms, cast, kind, group, people))
     names = frozenset[str]().union(*told)
@@ -103,12 +106,23 @@ def _word(session: Session, *, members: Membership, request_id: str, kind: str, 
     return Nudge(text, people, slack, teams)
 
 
+def _require_known(members: Membership, groups: Sequence[str]) -> None:
+    """Have the row tried again where nobody is named only because a group cannot be asked.
+
+    :raises UnavailableError: then.
+    """
+    if unknown := sorted(set(groups) & set(members.unresolved)):
+        raise UnavailableError(f"Group {unknown[0]} cannot be asked, so nobody is reminded yet.")
+
+
 def who_may_still_decide(terms: Terms, cast: Sequence[Vote]) -> list[Names]:
-    """Return who could fill a seat that is still empty: each person as all they are called."""
-    seats = terms.count(cast).missing or terms.bar.seats
+    """Return who could bring the request further: each person as all they are called."""
+    seats, groups = terms.bar.seats, terms.membership.groups
+    approving = [names_of(vote.person) for vote in terms.counted(cast) if vote.verdict is Verdict.APPROVE]
+    voted = frozenset[str]().union(*(names_of(vote.person) for vote in cast))
     members = terms.membership.people_in(seat.group for seat in seats)
-    voted = {name for vote in cast for name in (vote.person.id, vote.person.name)}
-    return [person for person in members if not person & (terms.barred | voted)]
+    free = [person for person in members if not person & (terms.barred | machines.listed() | voted)]
+    return list(who_helps(seats, groups, distinct(approving), free))
 
 
 def _sentences(

@@ -47,6 +47,15 @@ def still_satisfied(
     return _refusal(f"The votes for request {request.id} are no longer enough: {why}")
 
 
+def unresolved(session: Session, request: RequestRow, membership: Membership) -> list[str]:
+    """Return the groups the request depends on that cannot be asked now, so that no count is final."""
+    policy = policies.active_policy(session)
+    needed = {seat.group for seat in judging.bar_now(request, policy).seats}
+    if session.get(BreakGlassRow, request.id) is not None and policy and policy.break_glass:
+        needed = {policy.break_glass.group}
+    return sorted(needed & set(membership.unresolved))
+
+
 def _lapsed(
     emergency: BreakGlassRow, policy: Policy | None, terms: judging.Terms, now: datetime
 ) -> Refusal | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, announcements, grants
+from airflow_approvals.control import airflow_seams, announcements, grants, issuing
 from airflow_approvals.control.announcements import Event
 from airflow_approvals.control.intake import CONFLICT
 from airflow_approvals.control.pins import Pins
@@ -51,7 +51,7 @@ def settle(
     request.state = state
     request.decided_at = now
     request.decided_because = because
-    grant = grants.issue(session, request, pins, now=now) if state == RequestState.APPROVED else None
+    grant = issuing.issue(session, request, pins, now=now) if state == RequestState.APPROVED else None
     _enter(session, request, f"request_{state.value}", because, by=by, now=now)
     if grant is not None and pins.assurance == Assurance.CONTENT_BOUND:
         # The gate stays parked until the custodian has copied; Airflow's sweep must not end that.
@@ -78,7 +78,7 @@ def answer(
     outcome: dict[str, Any] = {"outcome": request.state, "because": because}
     if grant is not None:
         receipt = custody.receipt_of(session, request.id)
-        outcome["grant"] = {**grants.reference(grant, pins.uri_prefix), "receipt": receipt}
+        outcome["grant"] = {**issuing.reference(grant, pins.uri_prefix), "receipt": receipt}
     _resume(session, parked, request, outcome, by=by, now=now)
     if grant is not None:
         grants.remember_path(session, grant, pins.consumers)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.core.bar import Bar
 from airflow_approvals.core.models import Channel, Person, Refusal, Verdict, Vote
+from airflow_approvals.errors import LedgerError
 from airflow_approvals.store import ledger
 from airflow_approvals.store.ledger import EntryKind
 from airflow_approvals.store.tables import RequestRow, VoteRow
@@ -34,9 +35,19 @@ _WORDS = (EntryKind.VOTE_CAST, EntryKind.VOTE_CHANGED)
 
 
 def of_request(session: Session, request_id: str) -> Sequence[Vote]:
-    """Return the votes as they stand, oldest first."""
-    rows = session.scalars(select(VoteRow).where(VoteRow.request_id == request_id).order_by(VoteRow.id))
-    return [_vote(row) for row in rows]
+    """Return the votes as they stand, oldest first.
+
+    :raises LedgerError: when they are not what was entered, so that nothing can be counted: somebody
+        wrote to the database.
+    """
+    found = select(VoteRow).where(VoteRow.request_id == request_id).order_by(VoteRow.id)
+    cast = [_vote(row) for row in session.scalars(found)]
+    if {vote.person.id: _said(vote) for vote in cast} != _entered(session, request_id):
+        raise LedgerError(
+            f"The votes on request {request_id} are not those that stand in the ledger.",
+            "Run `airflow approvals ledger verify`, and find out who changed the database.",
+        )
+    return cast
 
 
 def record(session: Session, request: RequestRow, vote: Vote) -> None:
@@ -52,15 +63,20 @@ def record(session: Session, request: RequestRow, vote: Vote) -> None:
     if _says(before) == _says(vote) and vote.ticket in ("", _last_ticket(session, request, vote.person)):
         return
     row.verdict, row.reason, row.channel = vote.verdict, vote.reason, vote.channel
+    row.person_name = vote.person.name
     _enter(session, EntryKind.VOTE_CHANGED, request, vote, _change(before, vote.verdict.value))
 
 
 def take_back(
     session: Session, request: RequestRow, person: Person, channel: Channel, *, now: datetime
 ) -> bool:
-    """Delete a person's vote and enter that they took it back; return whether there was one."""
+    """Delete a person's vote and enter that they took it back; return whether there was one.
+
+    Where there is none that is entered too, once: a vote sent before may still be on its way.
+    """
     row = _row_of(session, request.id, person)
     if row is None:
+        _enter_nothing_left(session, request, person, channel, now=now)
         return False
     before = _vote(row)
     session.delete(row)
@@ -73,6 +89,16 @@ def take_back(
         _change(before, TAKEN_BACK),
     )
     return True
+
+
+def _enter_nothing_left(
+    session: Session, request: RequestRow, person: Person, channel: Channel, *, now: datetime
+) -> None:
+    last = ledger.last_entry_of(session, request.id, person.id, _WORDS)
+    if last is not None and last["details"].get("to") == TAKEN_BACK:
+        return
+    nothing = Vote(person, Verdict.REJECT, "", channel, now)
+    _enter(session, EntryKind.VOTE_CHANGED, request, nothing, {"from": TAKEN_BACK, "to": TAKEN_BACK})
 
 
 def unless_overtaken(person: Person, said_at: datetime | None, check: Check | None) -> Check | None:
@@ -127,6 +153,22 @@ def _new_row(request_id: str, vote: Vote) -> VoteRow:
         channel=vote.channel,
         at=vote.said_at or vote.at,
     )
+
+
+def _said(vote: Vote) -> tuple[str, ...]:
+    return vote.person.name, vote.verdict.value, vote.channel.value, vote.reason
+
+
+def _entered(session: Session, request_id: str) -> dict[str, tuple[str, ...]]:
+    """Return what each person said last, by the ledger."""
+    said: dict[str, tuple[str, ...]] = {}
+    for entry in ledger.entries_of(session, request_id, _WORDS):
+        details = entry["details"]
+        verdict = details.get("verdict") or details["to"]
+        said.pop(entry["actor"], None)
+        if verdict != TAKEN_BACK:
+            said[entry["actor"]] = (details["name"], verdict, entry["channel"], details["reason"])
+    return said
 
 
 def _says(vote: Vote) -> tuple[object, ...]:

@@ -59,7 +59,7 @@ def eligible(
     :param requesters: ids and names of everybody known to have started or shaped the run.
     :returns: a refusal ``self_approval``, ``not_eligible`` or ``channel_views_only``, all 403.
     """
-    names = _names(person)
+    names = names_of(person)
     if names & requesters:
         return SELF_APPROVAL
     if not any(names & groups.get(seat.group, frozenset()) for seat in bar.seats):
@@ -97,11 +97,11 @@ def tally(
         return Tally(RequestState.FORBIDDEN, NOBODY_NAMED, (), 0)
     counted = [vote for vote in votes if eligible(bar, groups, requesters, vote.person, vote.channel) is None]
     rejecting = [vote.person for vote in counted if vote.verdict is Verdict.REJECT]
-    said_no = frozenset().union(*(_names(person) for person in rejecting))
+    said_no = frozenset().union(*(names_of(person) for person in rejecting))
     approving = [
-        vote.person for vote in counted if _approves(bar, vote) and not _names(vote.person) & said_no
+        vote.person for vote in counted if _approves(bar, vote) and not names_of(vote.person) & said_no
     ]
-    people = distinct([_names(person) for person in approving])
+    people = distinct([names_of(person) for person in approving])
     missing = unfilled(bar.seats, groups, people)
     least = LEAST_APPROVERS_OF_UNATTRIBUTED if unattributed else 0
     pending = _still_missing(missing) if missing else _MORE_PEOPLE if len(people) < least else ""
@@ -139,7 +139,8 @@ def _called(people: Collection[Person]) -> str:
     return ", ".join(sorted({person.name for person in people}))
 
 
-def _names(person: Person) -> Names:
+def names_of(person: Person) -> Names:
+    """Return what a person is called: the id and the name."""
     return frozenset({person.id, person.name})
 
 

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 #: Who is in which group: ids or names of people, as the auth manager gives them.
@@ -39,6 +39,27 @@ def unfilled(seats: Sequence[Seat], groups: Groups, people: Collection[Names]) -
         for seat, sitting in zip(seats, taken, strict=True)
         if seat.count > len(sitting)
     )
+
+
+def who_helps(
+    seats: Sequence[Seat], groups: Groups, people: Sequence[Names], others: Iterable[Names]
+) -> Iterator[Names]:
+    """Yield those of the others with whom more seats are filled, or anybody where none is empty.
+
+    Somebody already seated may move for them, to a seat of another of their groups.
+    """
+    helps: dict[frozenset[str], bool] = {}
+    missing = _count(unfilled(seats, groups, people))
+    for person in others:
+        member_of = frozenset(seat.group for seat in seats if person & groups.get(seat.group, frozenset()))
+        if member_of not in helps:
+            helps[member_of] = not missing or _count(unfilled(seats, groups, [*people, person])) < missing
+        if helps[member_of]:
+            yield person
+
+
+def _count(seats: Iterable[Seat]) -> int:
+    return sum(seat.count for seat in seats)
 
 
 def distinct(names: Collection[Names]) -> list[Names]:

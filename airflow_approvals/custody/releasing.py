@@ -50,6 +50,10 @@ def release(job: Job, key: SigningKey, sources: Sources) -> None:
     except ForbiddenSourceError as error:
         log.warning("approvals custodian: request %s: %s", job.request_id, error.message)
         because = f"{error.message} Nothing was released."
+    except _GoneError as gone:
+        log.warning("approvals custodian: request %s: %s", job.request_id, gone)
+        _fail(job, NOT_SHOWN, gone=True)
+        return
     except (IntegrityError, ContractError) as error:
         log.warning("approvals custodian: request %s: %s", job.request_id, error.message)
         because = OTHER_DATA
@@ -57,9 +61,16 @@ def release(job: Job, key: SigningKey, sources: Sources) -> None:
         if not job.is_last_attempt:
             raise
         log.warning("approvals custodian: request %s: %s", job.request_id, error.message)
-        because = NOT_SHOWN if job.publishing else NOT_COPIED
+        # Once the intent stands the copy may be visible, and to say that it failed could be a lie.
+        if not _fail(job, NOT_COPIED):
+            raise
+        return
     if because is not None:
         _fail(job, because)
+
+
+class _GoneError(Exception):
+    """Nothing stands at the sink, seen or unseen, although the intent to publish is committed."""
 
 
 def _finish_or_release(job: Job, key: SigningKey, sources: Sources) -> str | None:
@@ -113,7 +124,10 @@ def _may_be_seen(job: Job, digest: str, parts: tuple[str, ...] | None) -> str | 
 
 
 def _publish(job: Job, attempt: Attempt, digest: str, key: SigningKey) -> None:
-    receipt = attempt.publish(digest)
+    try:
+        receipt = attempt.publish(digest)
+    except IntegrityError as error:
+        raise _GoneError(error.message) from None
     signed = SignedReceipt.of(receipt, job.sink)
     token = key.sign(signed.to_document(), kind=RECEIPT_TYPE)
     objects = [(released.uri, released.sha256, released.size) for released in receipt.objects]
@@ -128,12 +142,13 @@ def _publish(job: Job, attempt: Attempt, digest: str, key: SigningKey) -> None:
     )
 
 
-def _fail(job: Job, because: str) -> None:
+def _fail(job: Job, because: str, *, gone: bool = False) -> bool:
     now = datetime.now(UTC)
-    run_transaction(
-        lambda session: releases.fail(session, job.id, job.holder, because, now=now),
+    failed = run_transaction(
+        lambda session: releases.fail(session, job.id, job.holder, because, gone=gone, now=now),
     )
     clear_up()
+    return failed
 
 
 def clear_up(*, limit: int = 20) -> None:

@@ -17,7 +17,7 @@ from airflow_approvals.data.receipt import Receipt
 from airflow_approvals.data.references import MAX_DOCUMENT_BYTES, read_document
 from airflow_approvals.data.release import fill, receipt_for, require_safe_names
 from airflow_approvals.data.staging import Staging
-from airflow_approvals.errors import ApprovalsError, DataError
+from airflow_approvals.errors import ApprovalsError, IntegrityError
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,15 @@ class Attempt:
         """Make it visible, if it is not yet; return its receipt.
 
         :param digest: the digest of the receipt that was prepared.
-        :raises DataError: when nothing with that receipt was prepared, or it cannot be made visible.
+        :raises IntegrityError: when nothing with that receipt stands there, seen or unseen.
+        :raises DataError: when it cannot be looked at, or not be made visible, now.
         """
         staging = self._staging()
         receipt = _receipt_in(self._target, digest)
         if receipt is None:
             receipt = _receipt_in(staging.partial, digest)
             if receipt is None:
-                raise DataError(f"What was prepared for {self._target.shown} is no longer there.")
+                raise IntegrityError(f"What was prepared for {self._target.shown} is no longer there.")
             staging.publish(last=RECEIPT_NAME)
         staging.tidy()
         return receipt

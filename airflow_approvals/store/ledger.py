@@ -212,11 +212,23 @@ def last_entry_of(
     session: Session, request_id: str, actor: str, kinds: Collection[str]
 ) -> dict[str, Any] | None:
     """Return the newest entry of these kinds that a person made on a request; ``None`` without one."""
+    found = [one for one in entries_of(session, request_id, kinds) if one["actor"] == actor]
+    return found[-1] if found else None
+
+
+def entries_of(session: Session, request_id: str, kinds: Collection[str]) -> list[dict[str, Any]]:
+    """Return the entries of these kinds on a request, in sequence."""
     query = select(LedgerRow.seq, LedgerRow.body, LedgerRow.leaf_hash, LedgerRow.entry_hash)
     query = query.where(LedgerRow.request_id == request_id, LedgerRow.kind.in_(kinds))
-    rows = session.execute(query.order_by(LedgerRow.seq.desc()))
-    documents = (_document(ChainEntry(*row)) for row in rows)
-    return next((one for one in documents if one["actor"] == actor), None)
+    return [_document(ChainEntry(*row)) for row in session.execute(query.order_by(LedgerRow.seq))]
+
+
+def newest_of_kind(session: Session, kind: str) -> dict[str, Any] | None:
+    """Return the newest entry of a kind, ``None`` without one; it looks through the whole ledger."""
+    query = select(LedgerRow.seq, LedgerRow.body, LedgerRow.leaf_hash, LedgerRow.entry_hash)
+    query = query.where(LedgerRow.kind == kind).order_by(LedgerRow.seq.desc()).limit(1)
+    row = session.execute(query).one_or_none()
+    return _document(ChainEntry(*row)) if row is not None else None
 
 
 def _document(entry: ChainEntry) -> dict[str, Any]:

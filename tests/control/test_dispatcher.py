@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from airflow._shared.observability.metrics import stats
 from pytest_mock import MockerFixture
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from airflow_approvals import dispatcher
 from airflow_approvals.config.settings import Settings
 from airflow_approvals.control import health, metrics, registration
-from airflow_approvals.store.tables import GrantRow, LeaseRow, RequestRow
+from airflow_approvals.errors import PolicyError, UnavailableError
+from airflow_approvals.store.tables import GrantRow, IntakeRow, LeaseRow, RequestRow
 from tests.control.airflow_scene import Airflow, an_ask, use
 
 
@@ -78,6 +80,50 @@ def test_what_cannot_be_registered_holds_up_no_other(airflow: Airflow, mocker: M
     assert [row.state for row in broken.intakes()] == ["failed"]
     assert airflow.kinds(broken) == ["intake_invalid"]
     assert airflow.kinds(sound) == ["request_registered"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PoolTimeoutError("the pool is empty"), PolicyError("A newer server's policy.")],
+    ids=["pool", "policy"],
+)
+def test_what_may_pass_puts_nothing_aside(airflow: Airflow, mocker: MockerFixture, error: Exception) -> None:
+    run = airflow.a_run()
+    run.park()
+    mocker.patch.object(registration, "register_now", side_effect=error)
+    assert dispatcher.run_round() == 0
+    assert [row.state for row in run.intakes()] == ["new"]
+    mocker.stopall()
+    assert dispatcher.run_round() == 1
+
+
+def test_a_backend_that_does_not_answer_is_not_waited_for_in_every_round(
+    airflow: Airflow, mocker: MockerFixture
+) -> None:
+    mocker.patch.object(dispatcher, "_AGAIN_AT", {})
+    run, other = airflow.a_run(), airflow.a_run()
+    silent = run.park()
+    other.park()
+    register = registration.register_now
+    asked = []
+
+    def one(intake_id: int) -> str | None:
+        asked.append(intake_id)
+        if intake_id == silent:
+            raise UnavailableError("Vault does not answer.")
+        return register(intake_id)
+
+    mocker.patch.object(registration, "register_now", one)
+    assert dispatcher.run_round() == 1
+    assert dispatcher.run_round() == 0
+    assert asked.count(silent) == 1
+    assert [row.state for row in run.intakes()] == ["new"]
+    dispatcher._AGAIN_AT[silent] = datetime.now(UTC)
+    long_ago = datetime.now(UTC) - timedelta(hours=3)
+    airflow.do(lambda s: setattr(s.get_one(IntakeRow, silent), "received_at", long_ago))
+    assert dispatcher.run_round() == 0
+    assert [row.state for row in run.intakes()] == ["failed"], "its gate was to wait two hours"
+    assert run.task().state == "scheduled"
 
 
 def test_health_names_what_needs_a_person(bare_airflow: Airflow) -> None:

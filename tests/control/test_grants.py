@@ -13,7 +13,7 @@ from airflow.sdk import DAG
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import dag_graph, grants, signing_key
+from airflow_approvals.control import dag_graph, grants, issuing, signing_key
 from airflow_approvals.core.models import Channel, GrantState
 from airflow_approvals.enforcement import overrides
 from airflow_approvals.enforcement.override_calls import Override
@@ -313,7 +313,7 @@ def test_a_killed_grant_stays_killed(run: Run) -> None:
 
 
 def test_reference_tells_the_release_where_the_grant_is_good_for(run: Run) -> None:
-    reference = grants.reference(run.grant(), "file:///srv/sink")
+    reference = issuing.reference(run.grant(), "file:///srv/sink")
     assert reference["manifest_digest"] == an_ask().data.digest
     assert (reference["sink"], reference["connection"]) == ("sink-a", "sink_a")
     assert reference["uri_prefix"] == "file:///srv/sink"

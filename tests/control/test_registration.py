@@ -11,9 +11,11 @@ from sqlalchemy import delete
 from airflow_approvals.control import dag_graph, decisions, intake, registration
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.control.requesters import Requesters
+from airflow_approvals.core.ask import ASK_PARAM
 from airflow_approvals.core.bar import Unattributed
 from airflow_approvals.core.models import Person, Refusal
 from airflow_approvals.errors import ConfigurationError
+from airflow_approvals.store.tables import GrantRow
 from tests.control.airflow_scene import (
     HOUR,
     SECRET,
@@ -137,6 +139,28 @@ def test_a_second_different_ask_before_the_promotion_closes_the_request(run: Run
     assert run.grant() is None
     assert outcome_of(run)["outcome"] == "conflict"
     assert run.inbox().chosen_options == ["Reject"]
+
+
+def test_an_ask_after_one_that_was_refused_is_the_first(run: Run) -> None:
+    run.start()
+    body = {"params": {ASK_PARAM: {"version": 1}}}
+    run.airflow.do(lambda s: intake.take_down(s, task_at(s, run.place()), body, now=run.airflow.now))
+    run.send(an_ask())
+    run.await_input()
+    assert [row.state for row in run.intakes()] == ["invalid", "new"]
+    request = run.register(run.intakes()[1].id)
+    assert request is not None
+    assert state_of(run, request)[0] == "pending"
+
+
+def test_a_decision_is_not_given_again_by_an_approval_that_ran_out(run: Run) -> None:
+    grant = run.approve()
+    past = run.airflow.now - timedelta(seconds=1)
+    run.airflow.do(lambda s: setattr(s.get_one(GrantRow, grant.id), "not_after", past))
+    run.retry()
+    again = run.register(run.park())
+    assert again is not None
+    assert state_of(run, again)[0] == "pending"
 
 
 def test_a_second_different_ask_after_the_promotion_can_only_end_in_conflict(run: Run) -> None:

@@ -14,9 +14,10 @@ from airflow_approvals.control import judging, outbox, reminders
 from airflow_approvals.core.bar import Escalation
 from airflow_approvals.core.models import RequestState, Verdict
 from airflow_approvals.core.seats import Seat
+from airflow_approvals.errors import UnavailableError
 from airflow_approvals.store import outbox as rows
 from airflow_approvals.store.tables import OutboxRow, RequestRow
-from tests.control.airflow_scene import ALICE, BOB, CAROL, DAVE, HOUR, Airflow, Run
+from tests.control.airflow_scene import ALICE, BOB, CAROL, DAVE, HOUR, POLICY, Airflow, Run
 from tests.control.slack_world import World, a_world
 from tests.live.slack_emulator import SlackEmulator
 
@@ -79,6 +80,42 @@ def test_a_reminder_names_who_may_still_decide(run: Run) -> None:
     assert nudge.people == ("alice", "carol")
     assert "it still needs 1 of owners" in nudge.text
     assert "May still decide: alice, carol." in nudge.text
+
+
+def test_a_reminder_names_whoever_could_fill_a_seat_by_moving_somebody(airflow: Airflow) -> None:
+    both = POLICY.replace(
+        "owners: {users: [bob, carol, alice]}", "owners: {users: [bob, carol]}\n  leads: {users: [bob]}"
+    )
+    airflow.activate(
+        both.replace(
+            "seats: [{group: owners, count: 1}]",
+            "seats: [{group: owners, count: 1}, {group: leads, count: 1}]",
+        )
+    )
+    run = airflow.a_run(user="dave")
+    request = run.ask()
+    run.vote(request, BOB)
+    nudge = reminders.word(request.id, reminders.REMIND, "")
+    assert nudge is not None
+    assert nudge.people == ("carol",), "bob takes the lead's seat then, wherever he sits now"
+
+
+def test_a_reminder_names_no_program(run: Run) -> None:
+    run.airflow.conf("service_accounts", "carol")
+    nudge = reminders.word(run.ask().id, reminders.REMIND, "")
+    assert nudge is not None
+    assert nudge.people == ("alice", "bob")
+
+
+@pytest.mark.parametrize(("kind", "group"), [(reminders.REMIND, ""), (reminders.ESCALATE, "owners")])
+def test_nobody_to_name_because_a_group_cannot_be_asked_is_tried_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch, kind: str, group: str
+) -> None:
+    request, known = run.ask(), judging.membership_now()
+    silent = replace(known, groups={"owners": frozenset()}, unresolved={"owners": "Slack is silent."})
+    monkeypatch.setattr(judging, "membership_now", lambda: silent)
+    with pytest.raises(UnavailableError, match="Group owners cannot be asked"):
+        reminders.word(request.id, kind, group)
 
 
 def test_a_reminder_names_no_requester(airflow: Airflow) -> None:

@@ -13,7 +13,7 @@ from airflow_approvals.identity.directory import Membership
 from airflow_approvals.store.release_tables import BreakGlassRow
 from airflow_approvals.store.tables import ActorRow, RequestRow
 from tests.control import emergency_scene
-from tests.control.airflow_scene import BOB, Airflow, Run, open_sink, start, task_at
+from tests.control.airflow_scene import BOB, CAROL, POLICY, Airflow, Run, open_sink, start, task_at
 
 
 @pytest.fixture
@@ -51,6 +51,35 @@ def test_votes_that_are_still_enough_open_the_sink(run: Run) -> None:
     assert ask_again(run) is None
     assert start(run) is None
     assert open_sink(run) is None
+
+
+def test_what_is_approved_after_another_policy_was_activated_opens_the_sink(run: Run) -> None:
+    request = run.ask()
+    run.airflow.activate_bar(seats=(Seat("owners", 2),))
+    run.vote(request, BOB)
+    run.vote(request, CAROL)
+    start(run)
+    assert open_sink(run) is None
+    (entry,) = run.airflow.entries(kind="grant_issued", run_id=run.run_id)
+    assert entry["details"]["policy"] != request.policy_digest
+
+
+@pytest.mark.parametrize(
+    ("what", "instead"),
+    [
+        ("file:///srv/sink", "file:///srv/elsewhere"),
+        ("assurance: run-bound", "assurance: content-bound"),
+        ("connection: sink_a,", "connection: sink_b,"),
+    ],
+)
+def test_a_sink_that_leads_elsewhere_by_now_gets_no_approval(run: Run, what: str, instead: str) -> None:
+    request = run.ask()
+    run.airflow.activate(POLICY.replace(what, instead))
+    refusal = run.vote(request)
+    assert isinstance(refusal, Refusal)
+    assert "has sink sink-a lead elsewhere" in refusal.sentence
+    assert run.request(request.id).state == "forbidden"
+    assert run.grant() is None
 
 
 def test_an_approver_who_has_left_the_group_opens_nothing_until_back(run: Run) -> None:

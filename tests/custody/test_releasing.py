@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 
-from airflow_approvals.control import releases
+from airflow_approvals import dispatcher
+from airflow_approvals.control import judging, releases
 from airflow_approvals.core.models import Refusal
 from airflow_approvals.custody import releasing
 from airflow_approvals.data.prepared_release import Attempt
-from airflow_approvals.errors import IntegrityError
+from airflow_approvals.errors import DataError, IntegrityError
 from airflow_approvals.operators.release import ReleaseDataOperator
+from airflow_approvals.store.release_tables import CustodyRow
 from airflow_approvals.store.tables import GrantRow, RequestRow
 from tests.control.airflow_scene import BOB, Run, open_sink, outcome_of, start
 from tests.custody.conftest import FILES, PASSWORD, Custody, write_connections
@@ -266,6 +269,89 @@ def test_what_is_being_published_is_held_however_late(
     monkeypatch.setattr(custodian, "_beat", lambda: None)
     custodian.run_once()
     assert custody.job(request).state == "done"
+    assert custody.objects() == FILES
+
+
+def _fail_to_publish(
+    custody: Custody, request: RequestRow, patch: pytest.MonkeyPatch, error: DataError
+) -> None:
+    """Let the last attempt get as far as the intent, and the sink fail then."""
+
+    def fails(self: Attempt, digest: str) -> Any:
+        raise error
+
+    job_id = custody.job(request).id
+    custody.airflow.do(lambda s: setattr(s.get_one(CustodyRow, job_id), "attempts", 20))
+    patch.setattr(Attempt, "publish", fails)
+    custody.work()
+    custody.let_lease_run_out(request)
+    custody.work()
+
+
+def test_what_may_be_visible_is_never_said_to_have_failed(
+    custody: Custody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, request = custody.approved()
+    with monkeypatch.context() as patch:
+        _fail_to_publish(custody, request, patch, DataError("The sink cannot be reached."))
+    assert custody.job(request).state == "publishing"
+    assert run.task().state == "awaiting_input"
+    custody.let_lease_run_out(request)
+    custody.work()
+    assert custody.objects() == FILES
+    assert run.grant().state == "spent"
+
+
+def test_what_was_prepared_and_is_gone_has_failed(custody: Custody, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, request = custody.approved()
+    with monkeypatch.context() as patch:
+        _fail_to_publish(custody, request, patch, IntegrityError("It is no longer there."))
+    assert custody.job(request).error == releasing.NOT_SHOWN
+    assert outcome_of(run)["outcome"] == "release_failed"
+
+
+def test_an_approval_that_ends_while_it_is_published_leaves_no_gate_parked(
+    custody: Custody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, request = custody.approved()
+    publish = Attempt.publish
+
+    def ends(self: Attempt, digest: str) -> Any:
+        grant_id = run.grant().id
+        changes = {"state": "killed", "ended_because": "a test says so"}
+        custody.airflow.do(
+            lambda s: [setattr(s.get_one(GrantRow, grant_id), *one) for one in changes.items()]
+        )
+        return publish(self, digest)
+
+    monkeypatch.setattr(Attempt, "publish", ends)
+    custody.work()
+    assert custody.objects() == FILES
+    assert custody.job(request).state == "done"
+    assert run.task().state == "scheduled"
+    assert "(a test says so), and it is released" in outcome_of(run)["because"]
+
+
+def test_an_approval_that_ran_out_unreleased_opens_nothing_behind_the_gate(custody: Custody) -> None:
+    run, request = custody.approved()
+    _run_out(custody, run)
+    assert dispatcher.run_round() > 0
+    assert failed_because(custody, run, request) == releases.NOBODY_RELEASED
+
+
+def test_groups_that_cannot_be_asked_end_no_approval(
+    custody: Custody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, request = custody.approved()
+    known = judging.membership_now()
+    with monkeypatch.context() as patch:
+        silent = replace(known, groups={"owners": frozenset()}, unresolved={"owners": "Slack is silent."})
+        patch.setattr(judging, "membership_now", lambda: silent)
+        custody.work()
+    assert run.grant().state == "live"
+    assert run.task().state == "awaiting_input"
+    custody.let_lease_run_out(request)
+    custody.work()
     assert custody.objects() == FILES
 
 
