@@ -19,7 +19,7 @@ from demo_sink import count_released, objects
 from demo_world import PROJECT, ROOM, World, end_recorded, fresh_room, record_processes, still_running
 
 from tests.live.process_groups import tail
-from tests.live.slack_clicks import APPROVE, REJECT, Answer
+from tests.live.slack_clicks import APPROVE, REJECT, Answer, is_taken
 from tests.live.slack_emulator import SlackEmulator
 from tests.live.slack_people import SlackPerson
 
@@ -92,9 +92,9 @@ def play(world: World) -> str:
     run_id = world.airflow.trigger(DAG, "alice")
     _say("tasks mask both data sets and classify the copies; then both gates park")
     for gate in GATES:
-        world.airflow.wait_for_task(DAG, run_id, gate, "awaiting_input", timeout=240)
+        world.airflow.wait_for_task(DAG, run_id, gate, "awaiting_input", timeout=600)
         _say(f"  {gate}: awaiting_input, no worker held")
-    messages = world.airflow.wait_for(lambda: _announced(world), 60, "a Slack message for each gate")
+    messages = world.airflow.wait_for(lambda: _announced(world), 300, "a Slack message for each gate")
     for message in messages:
         _say(f"  in Slack: {_headline(message)}")
     _refuse_alice(world, run_id, messages[0])
@@ -106,7 +106,7 @@ def _refuse_alice(world: World, run_id: str, message: dict[str, Any]) -> None:
     _say("alice, who started the run, presses Approve")
     _checked(_person(world, "alice").press(message))
     words = world.airflow.wait_for(
-        lambda: [text for name, text in world.slack.whispers() if name == "alice"], 30, "a private refusal"
+        lambda: [text for name, text in world.slack.whispers() if name == "alice"], 300, "a private refusal"
     )
     _say(f"  refused, for her eyes only: {words[0]}")
     states = {world.airflow.task_state(DAG, run_id, gate) for gate in GATES}
@@ -118,8 +118,8 @@ def _approve_as_bob(world: World, run_id: str, messages: list[dict[str, Any]]) -
     _say("bob, a data owner who did not start it, presses Approve on both, and sends the forms")
     for message in messages:
         approve_in(world, "bob", message)
-    world.airflow.wait_for_run(DAG, run_id, timeout=120)
-    world.airflow.wait_for(lambda: not open_messages(world.slack), 30, "the messages to show the outcome")
+    world.airflow.wait_for_run(DAG, run_id, timeout=600)
+    world.airflow.wait_for(lambda: not open_messages(world.slack), 300, "the messages to show the outcome")
     _say("the gates opened, the release tasks checked every byte, the run succeeded")
 
 
@@ -144,8 +144,8 @@ def _person(world: World, user: str) -> SlackPerson:
 
 
 def _checked(answer: Answer) -> None:
-    """Check that it was acknowledged; a form that was taken is closed by that."""
-    if answer.status != 200 or answer.body not in ("", '{"response_action":"clear"}'):
+    """Check that it was acknowledged; a form that was taken is closed by that, or says that it is at work."""
+    if answer.status != 200 or not (answer.body == "" or is_taken(answer)):
         raise RuntimeError(f"The server answered with {answer.status}: {answer.body[:500]}")
 
 

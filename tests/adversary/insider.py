@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import jwt
 
+from tests.live.airflow_documents import PatientTransport
+
 VERSION = "2026-06-30"
 
 
@@ -37,9 +39,8 @@ class Insider:
 
     def call(self, method: str, path: str, body: Any = None, version: str = VERSION) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token}", "Airflow-API-Version": version}
-        return httpx.request(
-            method, f"{self.server}/execution{path}", headers=headers, json=body, trust_env=False, timeout=30
-        )
+        with httpx.Client(transport=PatientTransport(), trust_env=False, timeout=120) as client:
+            return client.request(method, f"{self.server}/execution{path}", headers=headers, json=body)
 
     def connection(self, conn_id: str = "sink_a") -> httpx.Response:
         return self.call("GET", f"/connections/{conn_id}")

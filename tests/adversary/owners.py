@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session
 
 from tests.adversary.world import World
 
 
+def patient_engine(url: str) -> Engine:
+    """An engine that waits for Airflow's writers: on SQLite one writes at a time."""
+    return create_engine(url, connect_args={"timeout": 60} if url.startswith("sqlite") else {})
+
+
 @contextmanager
 def as_owner(world: World) -> Iterator[Session]:
     """A session on the deployment's database; nothing in it is committed."""
-    engine = create_engine(world.airflow.database_url)
+    engine = patient_engine(world.airflow.database_url)
     try:
         with Session(engine) as session:
             _begin(session)

@@ -44,7 +44,7 @@ def custodian(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     assert process.poll() is None, said.read_text()
     yield psutil.Process(process.pid)
     process.terminate()
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=120) == 0
 
 
 def secrets_of_the_custodian(world: World, room: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from airflow_approvals.core.chain import GENESIS, entry_hash, leaf_hash
@@ -23,7 +23,7 @@ from airflow_approvals.core.digest import canonical_bytes
 from airflow_approvals.store.ledger import verify_ledger
 from airflow_approvals.store.tables import LedgerRow
 from tests.adversary.insider import Insider
-from tests.adversary.owners import as_owner, drop_triggers
+from tests.adversary.owners import as_owner, drop_triggers, patient_engine
 from tests.adversary.sinks import PASSWORD
 from tests.adversary.world import Scene, World
 
@@ -67,7 +67,7 @@ def test_the_jwt_secret_where_tasks_run(parked: Scene, findings_on_the_host: set
 
 def release(scene: Scene, password: str) -> httpx.Response:
     url = f"http://127.0.0.1:{scene.world.sinks[0].port}/{scene.run_id.replace('/', '%2F')}/by-hand"
-    return httpx.post(url, headers={"X-Password": password}, trust_env=False)
+    return httpx.post(url, headers={"X-Password": password}, trust_env=False, timeout=120)
 
 
 def test_the_database_url_where_tasks_run(
@@ -87,7 +87,7 @@ def test_the_database_url_where_tasks_run(
 
 @contextmanager
 def changed(world: World, statement: str) -> Iterator[None]:
-    engine = create_engine(world.airflow.database_url)
+    engine = patient_engine(world.airflow.database_url)
     try:
         with engine.begin() as connection:
             connection.execute(text(statement))

@@ -56,7 +56,7 @@ def whispers(world: World, payload: dict[str, Any]) -> list[str]:
 
 
 def until(look: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if found := look():
             return found
@@ -132,8 +132,9 @@ def test_while_the_identity_service_hangs_the_answer_comes_in_time_and_the_outco
     payload, identity = a_form(world), Hanging()
     started = time.monotonic()
     answer = send(world, payload, patience=slack_callbacks.PATIENCE_SECONDS, owner_of=identity.owner_of)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15
     assert slack_callbacks.LATER in str(answer.body["view"])
+    assert slack_clicks.AT_WORK in slack_callbacks.LATER, "tests of a live server know it by that"
     assert world.decided == []
     identity.let_go.set()
     assert until(lambda: whispers(world, payload)) == ["approve by bob."]
@@ -213,7 +214,9 @@ def test_a_process_that_is_killed_after_the_acknowledgement_loses_nothing(world)
 def test_a_replay_is_acknowledged_without_a_second_effect(world):
     payload = a_form(world)
     assert send(world, payload).body == {"response_action": "clear"}
-    assert send(world, payload) == Answer()
+    again = send(world, payload)
+    assert slack_callbacks.LATER in str(again.body["view"]), "a form does not close as if that had counted"
+    assert again.after is None
     assert len(world.decided) == 1
 
 

@@ -92,10 +92,12 @@ class Chat:
         sent = slack_clicks.submission(view=view, user=user, team=TEAM, answers={"reason": "looked"})
         return self.take(sent, **changes).body
 
-    def take(self, payload: Mapping[str, Any], **changes: Any) -> slack_callbacks.Answer:
+    def take(
+        self, payload: Mapping[str, Any], *, patience: float = 60.0, **changes: Any
+    ) -> slack_callbacks.Answer:
         callback_id = f"sha256:{secrets.token_hex(32)}"
         return slack_callbacks.take_with(
-            lambda: self.deps(**changes), callback_id, payload, after=lambda: None
+            lambda: self.deps(**changes), callback_id, payload, after=lambda: None, patience=patience
         )
 
     def said(self, request: RequestRow, kind: str = "whisper") -> list[str]:
@@ -275,12 +277,12 @@ def test_while_the_gate_is_locked_the_answer_comes_in_time_and_the_outcome_later
             {"run": run.run_id},
         )
         started = time.monotonic()
-        body = chat_of.send(view, "U0BOB")
-        assert time.monotonic() - started < 3
+        body = chat_of.send(view, "U0BOB", patience=slack_callbacks.PATIENCE_SECONDS)
+        assert time.monotonic() - started < 15
         assert slack_callbacks.LATER in str(body["view"])
         assert run.votes(request) == []
         holder.rollback()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not chat_of.said(request) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert chat_of.said(request) == ["Approved by bob."]

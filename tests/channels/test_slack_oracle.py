@@ -65,7 +65,7 @@ def test_it_accepts_what_our_signer_signs_and_hands_it_to_its_listeners(
     oracle: Oracle, body: bytes, reaches: str
 ) -> None:
     assert oracle.status(body, slack_clicks.sign(SECRET, body)) == 200
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while oracle.seen[-1:] != [reaches] and time.monotonic() < deadline:
         time.sleep(0.01)
     assert oracle.seen[-1] == reaches
@@ -88,7 +88,7 @@ def test_we_accept_what_it_signs_and_read_the_same(body: bytes) -> None:
         lambda body, headers: (body, headers | {"X-Slack-Signature": "v0=" + "0" * 64}),
         lambda body, headers: (body, slack_clicks.sign("another", body)),
         lambda body, headers: (body, slack_clicks.sign(SECRET, body, at=time.time() - 301)),
-        lambda body, headers: (body, slack_clicks.sign(SECRET, body, at=time.time() + 302)),
+        lambda body, headers: (body, slack_clicks.sign(SECRET, body, at=time.time() + 360)),
     ],
 )
 def test_both_refuse_what_is_spoilt(oracle: Oracle, spoil) -> None:  # type: ignore[no-untyped-def]

@@ -35,7 +35,7 @@ def fresh(code: str, folder: Path, **environment: str) -> subprocess.CompletedPr
     """Run code in a fresh interpreter with a home of its own."""
     env = {**os.environ, "AIRFLOW_HOME": str(folder), "PYTHONPATH": str(Path.cwd()), **environment}
     return subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=600, check=False
     )
 
 

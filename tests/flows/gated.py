@@ -14,7 +14,7 @@ from tests.live.airflow_processes import AirflowDeployment
 
 T = TypeVar("T")
 #: Seconds. Only a test that fails waits as long; a busy machine takes minutes.
-PATIENCE = 180.0
+PATIENCE = 600.0
 
 
 class Gated:

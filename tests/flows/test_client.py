@@ -11,7 +11,7 @@ from airflow_approvals.client import ApprovalsClient, RefusalError
 from tests.flows.gated import Gated
 
 pytestmark = pytest.mark.live
-MINUTE = timedelta(minutes=1)
+PATIENCE = timedelta(minutes=10)
 SOON = timedelta(seconds=0.2)
 
 
@@ -24,12 +24,12 @@ def test_an_agent_asks_and_a_person_decides(gated: Gated) -> None:
         key = uuid4().hex
         asked = agent.ask("plain", {"action": "export"}, key=key)
         assert agent.ask("plain", {"action": "export"}, key=key).again
-        (request,) = agent.wait_for_requests(asked, timeout=MINUTE, poll=SOON)
+        (request,) = agent.wait_for_requests(asked, timeout=PATIENCE, poll=SOON)
         with pytest.raises(RefusalError) as refused:
             agent.approve(request.id)
         assert refused.value.code == "self_approval"
         assert bob.approve(request.id, "looked at the counts").state == "approved"
-        done = agent.wait(request.id, timeout=MINUTE, poll=SOON)
+        done = agent.wait(request.id, timeout=PATIENCE, poll=SOON)
         assert [(vote.person, vote.channel) for vote in done.votes] == [("bob", "api")]
         assert done.grant is not None
     assert gated.finish("plain", asked.run_id) == "success"

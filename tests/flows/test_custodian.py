@@ -46,7 +46,7 @@ def custodian(gated: Gated, tmp_path: Path) -> Iterator[None]:
     assert process.poll() is None, said.read_text()
     yield
     process.terminate()
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=120) == 0
     assert PASSWORD not in said.read_text()
 
 

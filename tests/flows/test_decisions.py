@@ -91,7 +91,7 @@ def test_soft_fail_skips_and_still_releases_nothing(gated: Gated) -> None:
 
 
 def test_silence_expires_and_never_approves(gated: Gated) -> None:
-    run_id = gated.ask("plain", action="quick")
+    run_id = gated.start("plain", action="quick")
     assert gated.finish("plain", run_id) == "failed"
     assert gated.request(run_id)["state"] == "expired"
     assert gated.uses(run_id) == []

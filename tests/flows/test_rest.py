@@ -22,12 +22,13 @@ def test_refusals_have_a_status_a_code_and_a_sentence(gated: Gated) -> None:
     votes = f"{REQUESTS}/{request['id']}/votes"
     approve = {"verdict": "approve"}
     seen = {
-        "nobody": httpx.post(gated.airflow.url() + votes, json=approve, trust_env=False),
+        "nobody": httpx.post(gated.airflow.url() + votes, json=approve, trust_env=False, timeout=120),
         "forged": httpx.post(
             gated.airflow.url() + votes,
             json=approve,
             headers={"Authorization": "Bearer x.y.z"},
             trust_env=False,
+            timeout=120,
         ),
         "viewer": gated.as_user("viewer").post(votes, json=approve),
         "unknown": gated.as_user("bob").post(f"{REQUESTS}/nope/votes", json=approve),
@@ -85,7 +86,7 @@ def test_airflows_own_page_votes_by_session_from_its_own_origin_only(gated: Gate
         )
         assert bob.patch(path, json=body, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
     assert gated.answer("plain", run_id, "viewer").status_code == 403
-    assert httpx.patch(gated.airflow.url() + path, json=body, trust_env=False).status_code == 401
+    assert httpx.patch(gated.airflow.url() + path, json=body, trust_env=False, timeout=120).status_code == 401
     assert gated.finish("plain", run_id) == "success"
 
 

@@ -44,7 +44,9 @@ class Servers:
         )
 
     def call(self, name: str, path: str, **options: object) -> httpx.Response:
-        return httpx.request("GET", f"http://127.0.0.1:{self.ports[name]}{path}", trust_env=False, **options)
+        return httpx.request(
+            "GET", f"http://127.0.0.1:{self.ports[name]}{path}", trust_env=False, timeout=120, **options
+        )
 
     def wait(self, name: str, path: str) -> None:
         def answers() -> bool:

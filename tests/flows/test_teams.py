@@ -27,7 +27,8 @@ def answer(gated: Gated, teams: TeamsService, activity: dict[str, Any]) -> dict[
         f"{gated.airflow.url()}/approvals/teams/messages",
         json=activity,
         headers={"Authorization": f"Bearer {teams.token()}"},
-        timeout=10,
+        trust_env=False,
+        timeout=120,
     )
     assert got.status_code == 200, got.text
     return got.json()["value"]

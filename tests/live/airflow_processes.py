@@ -173,7 +173,7 @@ class AirflowDeployment:
             answer = client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
         return str(answer.raise_for_status().json()["dag_run_id"])
 
-    def wait_for_dag(self, dag_id: str, timeout: float = 180.0) -> None:
+    def wait_for_dag(self, dag_id: str, timeout: float = 600.0) -> None:
         self.wait_for(
             lambda: self._read(f"/api/v2/dags/{dag_id}") is not None,
             timeout,
@@ -206,7 +206,7 @@ class AirflowDeployment:
         state: str,
         *,
         map_index: int = -1,
-        timeout: float = 240.0,
+        timeout: float = 600.0,
     ) -> None:
         """:raises AssertionError: after ``timeout`` seconds, or when the run ends before."""
         self.wait_for(
@@ -219,7 +219,7 @@ class AirflowDeployment:
         found = self.task_state(dag_id, run_id, task_id, map_index)
         assert found == state, f"{task_id} is {found}, not {state}; {self._story(dag_id, run_id)}"
 
-    def wait_for_run(self, dag_id: str, run_id: str, state: str = "success", timeout: float = 240.0) -> None:
+    def wait_for_run(self, dag_id: str, run_id: str, state: str = "success", timeout: float = 600.0) -> None:
         """:raises AssertionError: after ``timeout`` seconds, or when the run ends otherwise."""
         self.wait_for(
             lambda: self._over(dag_id, run_id),

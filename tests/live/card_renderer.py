@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tests.live.emulator import REPOSITORY, find_node
+from tests.live.emulator import REPOSITORY, find_node, tried
 
 FILES = REPOSITORY / "tests" / "node" / "cards"
 CACHE = REPOSITORY / ".cache" / "cards"
@@ -158,15 +158,6 @@ def _install() -> None:
 
 
 def _call(command: list[str], node: Path) -> None:
-    path = f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    done = subprocess.run(
-        command,
-        cwd=CACHE,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"The renderer of cards could not be installed:\n{done.stderr[-2000:]}")
+    failed = tried(command, node, CACHE)
+    if failed is not None:
+        raise RuntimeError(f"The renderer of cards could not be installed:\n{failed}")

@@ -29,7 +29,9 @@ from tests.live.process_groups import RunningProcess, start_process, tail
 REPOSITORY = Path(__file__).resolve().parents[2]
 NODE_FILES = REPOSITORY / "tests" / "node"
 CACHE = REPOSITORY / ".cache" / "node"
-START_SECONDS = 30.0
+START_SECONDS = 180.0
+INSTALL_SECONDS = 900.0
+INSTALL_TRIES = 3
 
 #: What is on this machine is never asked for through a proxy.
 direct = build_opener(ProxyHandler({}))
@@ -77,18 +79,37 @@ def _npm_ci() -> None:
     for name in ("package.json", "package-lock.json"):
         shutil.copyfile(NODE_FILES / name, CACHE / name)
     found = find_node()
-    path = f"{found.node.parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    done = subprocess.run(
-        [*found.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        cwd=CACHE,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"The npm packages could not be installed:\n{done.stderr[-2000:]}")
+    command = [*found.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    failed = tried(command, found.node, CACHE)
+    if failed is not None:
+        raise RuntimeError(f"The npm packages could not be installed:\n{failed}")
+
+
+def tried(command: list[str], node: Path, folder: Path) -> str | None:
+    """Run a command with Node in its path, three times if need be: a registry may be busy, too.
+
+    :returns: what the last try said when it failed, ``None`` when one succeeded.
+    """
+    environment = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    said = ""
+    for _ in range(INSTALL_TRIES):
+        try:
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=INSTALL_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            said = str(error)
+            continue
+        if not done.returncode:
+            return None
+        said = done.stderr[-2000:]
+    return said
 
 
 class Emulator(ABC):

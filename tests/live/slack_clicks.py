@@ -21,6 +21,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 APPROVE = "approvals_approve"
 REJECT = "approvals_reject"
+#: From what the server says when a form is not settled within two seconds.
+AT_WORK = "is being worked on"
 
 _direct = build_opener(ProxyHandler({}))
 
@@ -215,3 +217,10 @@ def _button(message: Mapping[str, Any], action_id: str) -> tuple[Mapping[str, An
             if element.get("action_id") == action_id:
                 return element, block.get("block_id", "")
     raise AssertionError(f"The message has no button {action_id}.")
+
+
+def is_taken(answer: Answer) -> bool:
+    """Whether a form was taken: closed at once or, by a busy server, with word that it is at work on it."""
+    said = json.loads(answer.body or "{}") if answer.status == 200 else {}
+    action = said.get("response_action")
+    return action == "clear" or (action == "update" and AT_WORK in json.dumps(said))

@@ -107,11 +107,11 @@ def test_an_edited_entry_is_named(world: World, closing_line: str, tmp_path: Pat
 
 def test_a_retraining_starts_through_its_protected_connection(world: World) -> None:
     run_id = world.airflow.trigger("gated_retraining", "alice")
-    world.airflow.wait_for_task("gated_retraining", run_id, "gate", "awaiting_input", timeout=300)
-    message = world.airflow.wait_for(lambda: demo.open_messages(world.slack), 60, "a Slack message")[0]
+    world.airflow.wait_for_task("gated_retraining", run_id, "gate", "awaiting_input", timeout=600)
+    message = world.airflow.wait_for(lambda: demo.open_messages(world.slack), 300, "a Slack message")[0]
     assert not world.jobs.exists()
     demo.approve_in(world, "bob", message)
-    world.airflow.wait_for_run("gated_retraining", run_id, timeout=300)
+    world.airflow.wait_for_run("gated_retraining", run_id, timeout=600)
     jobs = jobs_with(world, "manifest")
     assert len(jobs) == 1
     manifest = json.loads(Path(jobs[0]["manifest"]["uri"].removeprefix("file://")).read_text())
@@ -138,7 +138,7 @@ def three_runs(world: World) -> dict[str, str]:
     return {
         "privilege_escalation": asked.json()["run_id"],
         "infrastructure_change": world.airflow.trigger("infrastructure_change", "alice", change),
-        "dataset_refresh": world.airflow.wait_for(lambda: scheduled_run(world), 60, "a scheduled run"),
+        "dataset_refresh": world.airflow.wait_for(lambda: scheduled_run(world), 300, "a scheduled run"),
     }
 
 
@@ -193,13 +193,13 @@ def scheduled_run(world: World) -> str | None:
 
 def asked_for(world: World, dag_id: str, run_id: str) -> dict[str, Any]:
     """The run's request in full, once its gate has parked and the server knows it."""
-    world.airflow.wait_for_task(dag_id, run_id, "gate", "awaiting_input", timeout=300)
+    world.airflow.wait_for_task(dag_id, run_id, "gate", "awaiting_input", timeout=600)
     with world.airflow.client("carol") as client:
 
         def find() -> list[dict[str, Any]]:
             return list(client.get(REQUESTS, params={"run_id": run_id}).json()["requests"])
 
-        (found,) = world.airflow.wait_for(find, 60, "the request to be registered")
+        (found,) = world.airflow.wait_for(find, 300, "the request to be registered")
         return dict(client.get(f"{REQUESTS}/{found['id']}").raise_for_status().json())
 
 

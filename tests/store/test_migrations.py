@@ -190,7 +190,7 @@ def test_airflow_db_migrate_alone_makes_the_tables(tmp_path):
     }
     airflow = [sys.executable, "-m", "airflow"]
     done = subprocess.run(
-        [*airflow, "db", "migrate"], env=environment, capture_output=True, text=True, check=False, timeout=120
+        [*airflow, "db", "migrate"], env=environment, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stderr[-2000:]
     connection = sqlite3.connect(tmp_path / "airflow.db")

@@ -71,7 +71,7 @@ def test_activations_at_once_come_one_after_the_other(database):
 
     def switch(policy):
         try:
-            together.wait(5)
+            together.wait(60)
             activate(policy)
         except Exception as error:
             failures.append(error)
@@ -80,7 +80,7 @@ def test_activations_at_once_come_one_after_the_other(database):
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(20)
+        worker.join(120)
     assert failures == []
     (_, one), (_, other) = activations()
     assert one["old"] is None

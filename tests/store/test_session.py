@@ -156,13 +156,17 @@ class TestSQLite:
             assert connection.execute("SELECT count(*), max(a) FROM t").fetchone() == (15, 15)
         connection.close()
 
-    def test_busy_database_is_tried_again(self, path):
-        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    def test_busy_database_is_tried_again(self, path, monkeypatch):
+        other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        freed = threading.Timer(0.1, lambda: other.execute("ROLLBACK"))
-        freed.start()
+
+        def freed_after_the_first_try():
+            yield 0.0
+            other.execute("ROLLBACK")
+            yield 0.0
+
+        monkeypatch.setattr("airflow_approvals.store.session.PAUSES", freed_after_the_first_try())
         run_transaction(lambda session: session.execute(PUT, {"a": 1}))
-        freed.join()
         assert other.execute("SELECT a FROM t").fetchall() == [(1,)]
         other.close()
 
