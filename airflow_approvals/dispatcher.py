@@ -83,7 +83,7 @@ def _register(intake_id: int) -> int:
         faults.report("register a request, and tries again later", error)
         # Enough of them, each waited for anew in every round, would hold up all others.
         _AGAIN_AT[intake_id] = datetime.now(UTC) + PAUSE
-        if run_read(partial(intake.is_overdue, intake_id=intake_id, now=datetime.now(UTC))):
+        if _each("see how long an intake waits", partial(_is_overdue, intake_id=intake_id)):
             _put_aside(intake_id, error)
     except (DBAPIError, PoolTimeoutError, ConfigurationError, PolicyError) as error:
         faults.report("register a request, and tries again", error)
@@ -91,6 +91,10 @@ def _register(intake_id: int) -> int:
         faults.report("register a request, and gives up", error)
         _put_aside(intake_id, error)
     return 0
+
+
+def _is_overdue(session: Session, *, intake_id: int) -> bool:
+    return intake.is_overdue(session, intake_id, now=datetime.now(UTC))
 
 
 def _put_aside(intake_id: int, error: Exception) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from starlette.requests import ClientDisconnect
+
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -13,10 +15,15 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 async def whole_body(receive: Receive, at_most: int) -> bytes | None:
-    """Return the body, or ``None`` as soon as it is larger than ``at_most`` bytes."""
+    """Return the body, or ``None`` as soon as it is larger than ``at_most`` bytes.
+
+    :raises ClientDisconnect: when it is cut off.
+    """
     body = b""
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
         chunk: bytes = message.get("body", b"")
         body += chunk
         if len(body) > at_most:

@@ -27,22 +27,27 @@ class Bounds:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection; callbacks of vendors have bounds of their own."""
-        if scope["type"] != "http" or "/api/v1/" not in scope["path"]:
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
-            return
+        elif "\0" in scope["path"] or _NUL_IN_QUERY in scope.get("query_string", b""):
+            await _NUL(scope, receive, send)
+        elif "/api/v1/" not in scope["path"]:
+            await self.app(scope, receive, send)
+        else:
+            await self._with_bounded_body(scope, receive, send)
+
+    async def _with_bounded_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await whole_body(receive, MAX_BODY_BYTES)
         if body is None:
             await _refusal(413, "too_large", "The body is too large.")(scope, receive, send)
-        elif _has_nul(scope, body):
-            await _refusal(422, "invalid", "Not valid: a text holds a NUL.")(scope, receive, send)
+        elif b"\0" in body or _NUL_IN_JSON.search(body) is not None:
+            await _NUL(scope, receive, send)
         else:
             await self.app(scope, body_again(body, receive), send)
 
 
-def _has_nul(scope: Scope, body: bytes) -> bool:
-    in_address = "\0" in scope["path"] or _NUL_IN_QUERY in scope.get("query_string", b"")
-    return in_address or b"\0" in body or _NUL_IN_JSON.search(body) is not None
-
-
 def _refusal(status: int, code: str, detail: str) -> JSONResponse:
     return JSONResponse({"code": code, "detail": detail}, status)
+
+
+_NUL = _refusal(422, "invalid", "Not valid: a text holds a NUL.")

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from fastapi import APIRouter, Depends, Query, Response
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from airflow_approvals.api.auth import Caller, SignedIn, signed_in
 from airflow_approvals.api.refusals import RefusedError
@@ -16,6 +18,7 @@ from airflow_approvals.core.models import Refusal
 from airflow_approvals.identity import users
 from airflow_approvals.store import ledger
 from airflow_approvals.store.session import run_read
+from airflow_approvals.store.tables import RequestRow
 
 #: What a BIGINT column takes.
 LARGEST_SEQUENCE = 2**63 - 1
@@ -42,12 +45,20 @@ def ledger_entries(
     entries = run_read(
         lambda session: ledger.entries(session, after=after, limit=limit, request_id=request_id)
     )
-    dag_ids = {entry["dag_id"] for entry in entries if entry["dag_id"]}
-    readable = {None, ""} | {one for one in dag_ids if users.may_read_audit(caller.user, one)}
+    dags = run_read(lambda session: _dags_of(session, entries))
+    readable = {""} | {one for one in set(dags) - {""} if users.may_read_audit(caller.user, one)}
     return LedgerPage(
-        entries=[entry for entry in entries if entry["dag_id"] in readable],
+        entries=[entry for entry, dag_id in zip(entries, dags, strict=True) if dag_id in readable],
         next=entries[-1]["seq"] if len(entries) == limit else None,
     )
+
+
+def _dags_of(session: Session, entries: list[dict[str, Any]]) -> list[str]:
+    """Return the DAG that each entry is about, itself or by its request; empty for one about none."""
+    asked = {entry["request"] for entry in entries if entry["request"] and not entry["dag_id"]}
+    found = select(RequestRow.id, RequestRow.dag_id).where(RequestRow.id.in_(asked))
+    dag_of = {row.id: row.dag_id for row in session.execute(found)}
+    return [entry["dag_id"] or dag_of.get(entry["request"], "") for entry in entries]
 
 
 @router.get("/api/v1/jwks")

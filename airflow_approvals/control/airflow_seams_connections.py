@@ -22,6 +22,14 @@ def team_of(session: Session, dag_id: str) -> str | None:
     return DagModel.get_team_name(dag_id, session=session)
 
 
+def team_of_task(session: Session, ti_id: str) -> str | None:
+    """Return the team whose Connections a task is given, by the very query of Airflow's route."""
+    from airflow.api_fastapi.execution_api.security import get_team_name_for_ti
+
+    team: str | None = get_team_name_for_ti(ti_id, session)
+    return team
+
+
 def connections_holding(session: Session, secrets: Collection[str]) -> list[str]:
     """Return the ids of the Connections that hold one of these secrets, sorted.
 

@@ -197,7 +197,7 @@ def _too_many(session: Session, rule: BreakGlass, now: datetime) -> Refusal | No
 
 def _skipped(session: Session, request: RequestRow, terms: Terms, asked: Emergency) -> list[Names]:
     """Return the people whose votes it goes without, each as all they are called."""
-    people = [asked.person, *(vote.person for vote in votes.of_request(session, request.id))]
+    people = [asked.person, *(vote.person for vote in votes.as_stored(session, request.id))]
     not_skipped = terms.barred.union(*({person.id, person.name} for person in people))
     asked_for = terms.membership.people_in(seat.group for seat in terms.bar.seats)
     return [person for person in asked_for if not person & not_skipped]

@@ -27,6 +27,8 @@ _TOO_OFTEN = (
     "allows at once, so nobody is asked about another one. Clear the gate later to ask again."
 )
 _HOUR = timedelta(hours=1)
+#: A request that waits for the custodian alone asks nobody. Its bar is pinned as JSON text.
+_ASKS_PEOPLE = RequestRow.pinned.not_like('%"effect": "permit"%')
 
 
 def turned_away(
@@ -62,13 +64,13 @@ def _waits(request: RequestRow) -> ColumnElement[bool]:
     here = (RequestRow.run_id, RequestRow.task_id, RequestRow.map_index)
     place = (request.run_id, request.task_id, request.map_index)
     elsewhere = or_(*(column != value for column, value in zip(here, place, strict=True)))
-    return (RequestRow.state == RequestState.PENDING) & elsewhere
+    return (RequestRow.state == RequestState.PENDING) & elsewhere & _ASKS_PEOPLE
 
 
 def _asked_since(then: datetime) -> tuple[ColumnElement[bool], ...]:
     """Which requests people were asked about since: what needs no person is settled as it is registered."""
     asked = or_(RequestRow.decided_at.is_(None), RequestRow.decided_at > RequestRow.created_at)
-    return (RequestRow.created_at > then, asked)
+    return (RequestRow.created_at > then, asked, _ASKS_PEOPLE)
 
 
 def _count(session: Session, request: RequestRow, most: int, *which: ColumnElement[bool]) -> int:

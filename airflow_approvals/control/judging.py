@@ -93,9 +93,16 @@ def why_forbidden(request: RequestRow, terms: Terms) -> str | None:
     """Return why no votes could approve the request as things stand now."""
     if terms.bar.effect is Effect.FORBID:
         return "The policy in force now forbids it."
-    if terms.sink is not None and not Pins.from_text(request.pinned).is_of(terms.sink):
-        return f"The policy in force now has sink {request.sink} lead elsewhere; clear the gate to ask anew."
+    if (because := leads_elsewhere(request, terms.sink)) is not None:
+        return because
     return first_unmet(terms.bar, ask_of(request), unattributed=terms.requesters.unattributed)
+
+
+def leads_elsewhere(request: RequestRow, sink: Sink | None) -> str | None:
+    """Return that the sink, as the active policy has it, is not the pinned one any more."""
+    if sink is None or Pins.from_text(request.pinned).is_of(sink):
+        return None
+    return f"The policy in force now has sink {request.sink} lead elsewhere; clear the gate to ask anew."
 
 
 def ineligible(terms: Terms, person: Person, channel: Channel, account: str = "") -> Refusal | None:

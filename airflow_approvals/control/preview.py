@@ -77,5 +77,5 @@ def _look(
     refusal = refusal or judging.lacking_evidence(session, request, terms.bar)
     if refusal is not None:
         return refusal
-    cast = [vote.verdict for vote in votes.of_request(session, request_id) if vote.person.id == person.id]
+    cast = [vote.verdict for vote in votes.as_stored(session, request_id) if vote.person.id == person.id]
     return Preview(cast[0] if cast else None)

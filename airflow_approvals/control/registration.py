@@ -256,7 +256,8 @@ def _open(
     )
     verdict = _without_people(session, request, ask, pins, intake)
     verdict = verdict or standing.use(session, request, carried, members, now=now)
-    if verdict is None and crowding.turned_away(session, parked, request, now=now):
+    asks_people = verdict is None and pins.bar.effect is not Effect.PERMIT
+    if asks_people and crowding.turned_away(session, parked, request, now=now):
         return
     if verdict is None and pins.bar.evidence is EvidenceDemand.VERIFIED:
         # Announced once the custodian has looked: nobody is asked about data on a task's word.

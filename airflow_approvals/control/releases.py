@@ -33,6 +33,10 @@ GATE_LEFT = "The gate was cleared, answered or deleted before the copy was made.
 RELEASED_ALL_THE_SAME = (
     "The approval ended while the data was being released ({because}), and it is released."
 )
+UNCERTAIN = (
+    "The sink cannot be looked at any more, so it is not known whether the data is visible there; "
+    "look at the sink. The custodian goes on trying."
+)
 NOBODY_RELEASED = "No custodian has released it in the time that the approval was good for."
 
 
@@ -203,6 +207,22 @@ def fail(
     if held.gate is not None:
         settlement.answer_unreleased(session, held.gate, held.request, because, now=now)
     announcements.announce(session, held.request, Event.RELEASE_FAILED, sentence=because, now=now)
+    return True
+
+
+def leave_open(session: Session, *, job_id: int, holder: str, now: datetime) -> bool:
+    """Let the gate go on, shut, while nobody can tell whether the copy is visible; the job goes on.
+
+    :returns: whether the gate was still parked for it.
+    """
+    held = custody_locks.lock(session, job_id)
+    if not held.is_held_by(holder) or held.job.state != JobState.PUBLISHING or held.gate is None:
+        return False
+    _enter(session, EntryKind.RELEASE_UNCERTAIN, held, {"because": UNCERTAIN}, now=now)
+    if held.grant is not None and held.grant.state in (*grants.USABLE, GrantState.EXPIRED):
+        grants.end(session, held.grant, GrantState.KILLED, UNCERTAIN, now=now, tell=False)
+    settlement.answer_unreleased(session, held.gate, held.request, UNCERTAIN, now=now)
+    announcements.announce(session, held.request, Event.RELEASE_FAILED, sentence=UNCERTAIN, now=now)
     return True
 
 

@@ -92,7 +92,7 @@ def _word(session: Session, *, members: Membership, request_id: str, kind: str, 
     if request is None or request.state != RequestState.PENDING or request.expires_at <= datetime.now(UTC):
         return None
     terms = judging.terms_now(session, request, members)
-    cast = votes.of_request(session, request_id)
+    cast = votes.as_stored(session, request_id)
     told = members.people_in([group]) if kind == ESCALATE else who_may_still_decide(terms, cast)
     people = tuple(sorted(spoken(person) for person in told))
     if not people:

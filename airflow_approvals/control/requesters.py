@@ -78,7 +78,7 @@ class Requesters:
     def is_cut_off(self) -> bool:
         """Whether somebody may have started the run whom these do not name, or another than they name."""
         return not {TOO_MANY, TOO_MANY_EVENTS}.isdisjoint(self.notes) or any(
-            why == BY_COMMAND for _, why in self.members
+            why.startswith(BY_COMMAND) for _, why in self.members
         )
 
     def union(self, other: Requesters) -> Requesters:

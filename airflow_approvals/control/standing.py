@@ -25,6 +25,7 @@ from airflow_approvals.control import judging, machines, standing_shape, votes
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.core.bar import Bar, Standing
 from airflow_approvals.core.models import Person, Refusal, RequestState, Verdict, Vote
+from airflow_approvals.errors import LedgerError
 from airflow_approvals.identity.directory import Membership
 from airflow_approvals.store import ledger
 from airflow_approvals.store.ledger import EntryKind
@@ -199,7 +200,10 @@ def _difference(
 
 def _not_enough(session: Session, row: StandingRow, terms: judging.Terms) -> str | None:
     """Return why the votes behind it would not approve the run that the terms are of."""
-    cast = votes.of_request(session, row.request_id)
+    try:
+        cast = votes.of_request(session, row.request_id)
+    except LedgerError:
+        return "the votes behind it are not those that stand in the ledger"
     voters = {name for vote in cast for name in (vote.person.id, vote.person.name)}
     if shaping := sorted(voters & terms.barred):
         return f"{', '.join(shaping)}, who approved it, started or shaped a run that would use it"

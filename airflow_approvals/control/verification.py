@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -105,18 +106,23 @@ def _ask_people(session: Session, held: custody_locks.Held, *, now: datetime) ->
     """Announce the request, unless the policy decides by what was found."""
     request, parked = held.request, held.parked
     assert parked is not None  # noqa: S101 - a pending request; for the type checker
-    bar = judging.bar_now(request, policies.active_policy(session))
-    if bar.effect is Effect.FORBID:
-        because = "The policy forbids it, by what the custodian found in the data."
+    policy = policies.active_policy(session)
+    bar, pins = judging.bar_now(request, policy), Pins.from_text(request.pinned)
+    moved = judging.leads_elsewhere(request, policy.sinks.get(request.sink) if policy else None)
+    if bar.effect is Effect.FORBID or moved is not None:
+        because = moved or "The policy forbids it, by what the custodian found in the data."
         settlement.settle(session, parked, request, RequestState.FORBIDDEN, because, now=now)
         return
     if bar.effect is Effect.PERMIT:
         because = PERMITTED.format(rules=", ".join(bar.rules))
         settlement.settle(session, parked, request, RequestState.APPROVED, because, now=now)
         return
+    if pins.bar.effect is Effect.PERMIT:
+        # People see and are told what is pinned, and so far it asks for nobody.
+        request.pinned = replace(pins, bar=bar).to_text()
     show(session, parked, request)
     # Where only a policy activated since asks for it, people were told of the request long ago.
-    if Pins.from_text(request.pinned).bar.evidence is EvidenceDemand.VERIFIED:
+    if pins.bar.evidence is EvidenceDemand.VERIFIED:
         announcements.announce(session, request, Event.REQUESTED, now=now)
     announcements.announce(session, request, Event.VERIFIED, sentence=VERIFIED, now=now)
 

@@ -40,14 +40,19 @@ def of_request(session: Session, request_id: str) -> Sequence[Vote]:
     :raises LedgerError: when they are not what was entered, so that nothing can be counted: somebody
         wrote to the database.
     """
-    found = select(VoteRow).where(VoteRow.request_id == request_id).order_by(VoteRow.id)
-    cast = [_vote(row) for row in session.scalars(found)]
+    cast = as_stored(session, request_id)
     if {vote.person.id: _said(vote) for vote in cast} != _entered(session, request_id):
         raise LedgerError(
             f"The votes on request {request_id} are not those that stand in the ledger.",
             "Run `airflow approvals ledger verify`, and find out who changed the database.",
         )
     return cast
+
+
+def as_stored(session: Session, request_id: str) -> list[Vote]:
+    """Return the votes as the table has them, oldest first: for showing, never for counting."""
+    found = select(VoteRow).where(VoteRow.request_id == request_id).order_by(VoteRow.id)
+    return [_vote(row) for row in session.scalars(found)]
 
 
 def record(session: Session, request: RequestRow, vote: Vote) -> None:

@@ -23,7 +23,7 @@ from airflow_approvals.custody.jobs import Job
 from airflow_approvals.custody.sources import Sources
 from airflow_approvals.detection.engine import Engine
 from airflow_approvals.detection.profiles import CLASSIFICATION
-from airflow_approvals.errors import ApprovalsError, ConfigurationError
+from airflow_approvals.errors import ApprovalsError, ConfigurationError, UnavailableError
 from airflow_approvals.store import custody
 from airflow_approvals.store.custody import JobKind
 from airflow_approvals.store.session import run_read, run_transaction
@@ -128,14 +128,14 @@ class Custodian:
             work()
         except ApprovalsError as error:
             log.warning("approvals custodian: %s of %s: %s", job.kind, job.request_id, error)
-            self._later(job, type(error).__name__)
+            self._later(job, type(error).__name__, counts=not isinstance(error, UnavailableError))
         except Exception as error:
             faults.report(f"{job.kind} request {job.request_id}", error)
             self._later(job, type(error).__name__)
 
-    def _later(self, job: Job, error: str) -> None:
-        until = datetime.now(UTC) + job.wait
-        run_transaction(partial(custody.postpone, job_id=job.id, holder=job.holder, until=until, error=error))
+    def _later(self, job: Job, error: str, *, counts: bool = True) -> None:
+        postpone = partial(custody.postpone, until=datetime.now(UTC) + job.wait, error=error, counts=counts)
+        run_transaction(partial(postpone, job_id=job.id, holder=job.holder))
 
     @cached_property
     def _engine(self) -> Engine:

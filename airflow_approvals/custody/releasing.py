@@ -61,12 +61,13 @@ def release(job: Job, key: SigningKey, sources: Sources) -> None:
         if not job.is_last_attempt:
             raise
         log.warning("approvals custodian: request %s: %s", job.request_id, error.message)
-        # Once the intent stands the copy may be visible, and to say that it failed could be a lie.
         if not _fail(job, NOT_COPIED):
+            # Once the intent stands the copy may be visible, and to say that it failed could be a lie.
+            _leave_open(job)
             raise
         return
-    if because is not None:
-        _fail(job, because)
+    if because is not None and not _fail(job, because) and job.publishing:
+        raise DataError(f"The release of request {job.request_id} can be neither finished nor given up now.")
 
 
 class _GoneError(Exception):
@@ -149,6 +150,10 @@ def _fail(job: Job, because: str, *, gone: bool = False) -> bool:
     )
     clear_up()
     return failed
+
+
+def _leave_open(job: Job) -> None:
+    run_transaction(partial(releases.leave_open, job_id=job.id, holder=job.holder, now=datetime.now(UTC)))
 
 
 def clear_up(*, limit: int = 20) -> None:

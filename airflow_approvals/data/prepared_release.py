@@ -70,8 +70,12 @@ class Attempt:
         if receipt is None:
             receipt = _receipt_in(staging.partial, digest)
             if receipt is None:
-                raise IntegrityError(f"What was prepared for {self._target.shown} is no longer there.")
-            staging.publish(last=RECEIPT_NAME)
+                # Another custodian may have made it visible between the two looks.
+                receipt = _receipt_in(self._target, digest)
+                if receipt is None:
+                    raise IntegrityError(f"What was prepared for {self._target.shown} is no longer there.")
+            else:
+                staging.publish(last=RECEIPT_NAME)
         staging.tidy()
         return receipt
 
@@ -88,11 +92,16 @@ class Attempt:
 
 
 def _receipt_in(folder: Place, digest: str) -> Receipt | None:
+    """Return the receipt with that digest, ``None`` when none is there.
+
+    :raises DataError: when that cannot be told now.
+    """
     place = folder.child(RECEIPT_NAME)
     if not place.exists():
         return None
+    text = place.read_bytes(MAX_DOCUMENT_BYTES)
     try:
-        found = Receipt.from_document(read_document(place.read_bytes(MAX_DOCUMENT_BYTES), "receipt"))
+        found = Receipt.from_document(read_document(text, "receipt"))
     except ApprovalsError:
         return None
     return found if document_digest(found.to_document()) == digest else None

@@ -41,12 +41,12 @@ async def connection_hook(
 ) -> None:
     """``GET /connections/{id}``: the credential ring."""
     if solver == "fastapi":
+        stack: AsyncExitStack = request.scope[_AFTER_THE_ROUTE]
         probe.answer(request, "connection_hook")
         opening = _Opening(connection_id, str(token.id))
         # The Connection last: Airflow reads it once more for its answer, and groups may take long to ask.
         await guard(403, opening.concerns, opening.check, judging.membership_now, opening.look)
         if opening.judged is not None:
-            stack: AsyncExitStack = request.scope[_AFTER_THE_ROUTE]
             stack.push_async_exit(opening.look_again)
 
 
@@ -63,7 +63,7 @@ class _Opening:
 
     def look(self) -> Parts:
         """Look the Connection up as Airflow's route will, for the team of the task's DAG."""
-        team = run_read(partial(_team_of_task, ti_id=self.ti_id))
+        team = run_read(partial(airflow_seams_connections.team_of_task, ti_id=self.ti_id))
         try:
             return airflow_seams.connection_parts(self.conn_id, team)
         except UnavailableError as error:
@@ -99,15 +99,11 @@ class _Opening:
             if parts == self.judged:
                 return None
             if isinstance(parts, UnavailableError):
-                return run_transaction(partial(rings.keep_shut_for_now, ti_id=self.ti_id, error=parts))
+                withheld = partial(rings.withhold, error=parts, now=datetime.now(UTC))
+                return run_transaction(partial(withheld, ti_id=self.ti_id))
             return run_transaction(
                 partial(rings.take_back, ti_id=self.ti_id, conn_id=self.conn_id, now=datetime.now(UTC))
             )
         except Exception as fault:
             faults.report("look at a connection once more, so it is not given", fault)
             return Refusal("fault", "The approvals server could not judge this call.", 403)
-
-
-def _team_of_task(session: Session, ti_id: str) -> str | None:
-    ti = airflow_seams.task_instance(session, ti_id)
-    return airflow_seams_connections.team_of(session, ti.dag_id) if ti is not None else None

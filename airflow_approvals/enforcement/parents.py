@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from airflow_approvals.control import airflow_seams
 from airflow_approvals.control import airflow_seams_people as people
-from airflow_approvals.control.requesters import requesters_of
+from airflow_approvals.control.requesters import BY_COMMAND, requesters_of
 from airflow_approvals.core.models import Person, Place
 from airflow_approvals.enforcement import overrides
 from airflow_approvals.store import actors
@@ -48,7 +48,8 @@ def _not_inherited(session: Session, ti_id: str, act: str) -> set[tuple[str, str
         return set()
     inherited = people.triggering_user(session, ti.dag_id, ti.run_id)
     found = requesters_of(session, airflow_seams.place_of(ti))
-    handed_on = {(name, act) for name in found.names - {inherited}}
+    by_command = {name for name, why in found.members if why.startswith(BY_COMMAND)}
+    handed_on = {(name, "command" if name in by_command else act) for name in found.names - {inherited}}
     return handed_on | ({(inherited, "command")} if inherited and found.unattributed else set())
 
 

@@ -163,6 +163,14 @@ def keep_shut_for_now(session: Session, ti_id: str, error: UnavailableError) -> 
     return Refusal("unavailable", str(error), 403)
 
 
+def withhold(session: Session, ti_id: str, error: UnavailableError, *, now: datetime) -> Refusal:
+    """Refuse as :func:`keep_shut_for_now` does, after the hand-out was entered: it did not come to that."""
+    refusal = keep_shut_for_now(session, ti_id, error)
+    if (ti := airflow_seams.task_instance(session, ti_id)) is not None:
+        _enter(session, "credential_refused", ti, refusal.sentence, now=now)
+    return refusal
+
+
 def take_back(session: Session, ti_id: str, conn_id: str, *, now: datetime) -> Refusal:
     """End the approval by which a task would be given a Connection that was edited meanwhile."""
     ti = airflow_seams.task_instance(session, ti_id)

@@ -131,11 +131,17 @@ def hold_on(session: Session, holder: str, *, now: datetime, until: datetime) ->
     )
 
 
-def postpone(session: Session, job_id: int, holder: str, *, until: datetime, error: str) -> None:
-    """Let a job that could not be done fall due later, unless another holder has it by now."""
+def postpone(
+    session: Session, job_id: int, holder: str, *, until: datetime, error: str, counts: bool = True
+) -> None:
+    """Let a job that could not be done fall due later, unless another holder has it by now.
+
+    :param counts: whether it was an attempt that the data or the sink made fail.
+    """
     row = locked(session, job_id)
     if row.holder == holder and row.state in OPEN_STATES:
         row.holder, row.due_at, row.error = None, until, error
+        row.attempts -= 0 if counts else 1
 
 
 def announce(session: Session, served: Mapping[str, str], holder: str, *, now: datetime) -> None:

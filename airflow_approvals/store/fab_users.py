@@ -75,7 +75,9 @@ def active_users_with_email(session: Session, email: str) -> dict[str, str]:
         func.lower(_user.c.email) == email.lower(), _user.c.active == true()
     )
     return {
-        name: str(key) for name, key, found in session.execute(chosen) if found.casefold() == email.casefold()
+        name: str(key)
+        for name, key, found in session.execute(chosen)
+        if found.isascii() and found.casefold() == email.casefold()
     }
 
 

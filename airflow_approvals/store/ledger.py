@@ -78,6 +78,7 @@ class EntryKind(enum.StrEnum):
     RELEASE_INTENDED = "release_intended"
     RELEASE_PUBLISHED = "release_published"
     RELEASE_FAILED = "release_failed"
+    RELEASE_UNCERTAIN = "release_uncertain"
     BREAK_GLASS_USED = "break_glass_used"
     BREAK_GLASS_REFUSED = "break_glass_refused"
     BREAK_GLASS_REVIEWED = "break_glass_reviewed"

@@ -39,7 +39,7 @@ def given(airflow: AirflowDeployment, *commands: list[str]) -> list[str]:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
     printed = []
     for number in range(len(commands)):

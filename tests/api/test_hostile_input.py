@@ -16,6 +16,8 @@ from airflow_approvals.api.app import create_app
 from airflow_approvals.api.bounds import MAX_BODY_BYTES
 from airflow_approvals.core.models import Channel
 from airflow_approvals.identity import users
+from airflow_approvals.store import ledger
+from airflow_approvals.store.tables import RequestRow
 from tests.api.conftest import Signed
 from tests.api.test_batches import DECISIONS, shown
 from tests.control.airflow_scene import DAG_ID, Airflow
@@ -29,6 +31,7 @@ DEEP = b"[" * 60_000
     [
         ("GET", "/api/v1/requests/%00", b"", 422),
         ("GET", "/api/v1/ledger/entries?request_id=%00", b"", 422),
+        ("GET", "/links?attempt=%00", b"", 422),
         ("GET", f"/api/v1/ledger/entries?after={2**63}", b"", 422),
         ("GET", f"/api/v1/decisions?dag_id=d&backfill_id={2**31}", b"", 422),
         ("POST", f"/api/v1/links/{2**31}/vouch", b"{}", 422),
@@ -116,8 +119,11 @@ def test_entries_of_dags_that_are_nobody_elses_are_left_out(
     airflow: Airflow, signed: Signed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = airflow.a_run(), airflow.a_run("ungated")
-    ours.ask()
+    request = ours.ask()
     airflow.do(lambda s: _entry_of(s, theirs))
+    # One names its request only, which is of the other DAG.
+    airflow.do(lambda s: setattr(s.get_one(RequestRow, request.id), "dag_id", "ungated"))
+    airflow.do(lambda s: ledger.append(s, "standing_ended", at=airflow.now, request_id=request.id))
     known = len(airflow.entries())
 
     def page(limit: int) -> dict[str, Any]:
@@ -126,13 +132,11 @@ def test_entries_of_dags_that_are_nobody_elses_are_left_out(
     assert len(page(1000)["entries"]) == known
     monkeypatch.setattr(users, "may_read_audit", lambda user, dag_id: dag_id != "ungated")
     found = page(1000)["entries"]
-    assert len(found) == known - 1
+    assert len(found) == known - 2
     assert all(entry["dag_id"] != "ungated" for entry in found)
     assert json.dumps(found).count(ours.run_id) > 0
     assert page(known)["next"] == airflow.entries()[-1]["seq"], "whoever pages on misses nothing of theirs"
 
 
 def _entry_of(session: Any, run: Any) -> None:
-    from airflow_approvals.store import ledger
-
     ledger.append(session, "vote_refused", at=run.airflow.now, place=run.place(), details={"name": "eve"})

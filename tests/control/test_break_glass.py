@@ -18,7 +18,13 @@ from sqlalchemy.orm import Session
 from airflow_approvals.control import health, judging, media
 from airflow_approvals.control.break_glass import Reviewed
 from airflow_approvals.control.decisions import Decided
-from airflow_approvals.control.requesters import TOO_MANY, TOO_MANY_EVENTS, Requesters
+from airflow_approvals.control.requesters import (
+    BY_COMMAND,
+    TOO_MANY,
+    TOO_MANY_EVENTS,
+    TRIGGERED,
+    Requesters,
+)
 from airflow_approvals.core.models import Channel, Person, RequestState, Verdict
 from airflow_approvals.doctor import people
 from airflow_approvals.store import break_glass as uses
@@ -68,6 +74,12 @@ def test_nobody_opens_alone_what_they_may_have_started(scene: Airflow) -> None:
     scene.do(lambda s: s.execute(started.values(triggered_by=DagRunTriggeredByType.CLI)))
     assert refused(open_gate(request)) == "people_unknown"
     nothing_opened(by_command, request)
+
+
+def test_a_commands_word_stays_one_over_any_hop() -> None:
+    hop = f"{BY_COMMAND}, in upstream whose data started this run"
+    assert Requesters((("alice", hop),)).is_cut_off
+    assert not Requesters((("alice", TRIGGERED),)).is_cut_off
 
 
 @pytest.mark.parametrize("note", [TOO_MANY, TOO_MANY_EVENTS])

@@ -73,6 +73,10 @@ class Custody:
     folder: Path
 
     @property
+    def policy(self) -> str:
+        return POLICY.replace("@SINK@", self.sink.as_uri())
+
+    @property
     def sink(self) -> Path:
         return self.folder / "sink"
 
@@ -185,7 +189,7 @@ def custody(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     scene: Airflow = request.getfixturevalue(request.param)
     made = Custody(scene, tmp_path)
     made.sink.mkdir()
-    scene.activate(POLICY.replace("@SINK@", made.sink.as_uri()))
+    scene.activate(made.policy)
     generate_key_file(tmp_path / "custodian.pem")
     connections = {"sink_c": {"conn_type": "generic", "host": "sink.invalid", "password": PASSWORD}}
     scene.conf("custodian_key_file", str(tmp_path / "custodian.pem"))

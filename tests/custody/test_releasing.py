@@ -15,6 +15,7 @@ from airflow_approvals import dispatcher
 from airflow_approvals.control import judging, releases
 from airflow_approvals.core.models import Refusal
 from airflow_approvals.custody import releasing
+from airflow_approvals.data.places import Place
 from airflow_approvals.data.prepared_release import Attempt
 from airflow_approvals.errors import DataError, IntegrityError
 from airflow_approvals.operators.release import ReleaseDataOperator
@@ -295,10 +296,38 @@ def test_what_may_be_visible_is_never_said_to_have_failed(
     with monkeypatch.context() as patch:
         _fail_to_publish(custody, request, patch, DataError("The sink cannot be reached."))
     assert custody.job(request).state == "publishing"
-    assert run.task().state == "awaiting_input"
+    assert custody.airflow.entries(run_id=run.run_id, kind="release_failed") == []
+    # Nobody can say what is there, and the run waits for it no longer.
+    assert outcome_of(run) == {"outcome": "release_failed", "because": releases.UNCERTAIN}
+    assert run.grant().state == "killed"
+    assert len(custody.airflow.entries(run_id=run.run_id, kind="release_uncertain")) == 1
     custody.let_lease_run_out(request)
     custody.work()
     assert custody.objects() == FILES
+    assert custody.released(request) == sorted(FILES)
+    assert custody.job(request).state == "done"
+
+
+def test_a_receipt_that_cannot_be_read_now_is_not_gone(
+    custody: Custody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, request = custody.approved()
+
+    def unreadable(self: Place, limit: int | None = None) -> bytes:
+        raise DataError("The sink cannot be read now.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(releases, "finish", lambda *_, **__: 1 / 0)
+        custody.work()
+    assert custody.objects() == FILES, "it died between showing and writing down"
+    custody.let_lease_run_out(request)
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "read_bytes", unreadable)
+        custody.work()
+    assert custody.job(request).state == "publishing"
+    custody.let_lease_run_out(request)
+    custody.work()
+    assert custody.job(request).state == "done"
     assert run.grant().state == "spent"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from joserfc import jws
 from joserfc.jwk import OKPKey
+from sqlalchemy import delete
 
 from airflow_approvals.control import airflow_seams
 from airflow_approvals.control.signing import EVIDENCE_TYPE
@@ -150,6 +151,35 @@ def test_what_needs_no_vote_waits_for_the_custodian(custody: Custody) -> None:
     )
     custody.work()
     assert custody.objects() == FILES
+
+
+def test_a_permit_that_became_a_question_meanwhile_is_asked(custody: Custody) -> None:
+    run, request = custody.asked("waved", Label.INTERNAL)
+    asking = "effect: require\n    seats: [{group: owners, count: 1}]\n    channels: {api: decide}"
+    stricter = custody.policy.replace("effect: permit", asking)
+    custody.airflow.activate(stricter)
+    custody.work()
+    assert run.request(request.id).state == "pending"
+    assert "1 of owners" in (run.inbox().body or "")
+    assert not isinstance(run.vote(request), Refusal)
+
+
+def test_a_permit_whose_sink_leads_elsewhere_by_now_is_none(custody: Custody) -> None:
+    run, request = custody.asked("waved", Label.INTERNAL)
+    custody.airflow.activate(custody.policy.replace(custody.sink.as_uri(), "file:///srv/elsewhere"))
+    custody.work()
+    assert run.request(request.id).state == "forbidden"
+    assert run.grant() is None
+
+
+def test_what_asks_nobody_crowds_nobody(custody: Custody) -> None:
+    custody.airflow.conf("max_pending_per_dag", "1")
+    custody.airflow.do(lambda s: s.execute(delete(RequestRow)))
+    custody.asked("waved", Label.INTERNAL)
+    second, request = custody.asked("waved", Label.INTERNAL)
+    assert second.request(request.id).state == "pending"
+    third, asked = custody.asked("export")
+    assert third.request(asked.id).state == "pending"
 
 
 def test_a_lie_gets_nothing_through_that_needs_no_vote(custody: Custody) -> None:

@@ -143,7 +143,7 @@ class AirflowDeployment:
         """Return a bearer token of ``user``, asked for once."""
         if user not in self._tokens:
             body = {"username": user, "password": self.passwords[user]}
-            answer = httpx.post(f"{self.url()}/auth/token", json=body, trust_env=False, timeout=30)
+            answer = httpx.post(f"{self.url()}/auth/token", json=body, trust_env=False, timeout=120)
             self._tokens[user] = answer.raise_for_status().json()["access_token"]
         return self._tokens[user]
 
@@ -320,7 +320,7 @@ class AirflowDeployment:
     def _client(self, server: int, **options: Any) -> httpx.Client:
         if self.database_url.startswith("sqlite"):
             options["transport"] = PatientTransport()
-        return httpx.Client(base_url=self.url(server), timeout=30, trust_env=False, **options)
+        return httpx.Client(base_url=self.url(server), timeout=120, trust_env=False, **options)
 
     def _read(self, path: str) -> Any:
         # One client for all reading: making one costs more than an answer does.

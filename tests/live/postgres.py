@@ -49,8 +49,11 @@ def _start(folder: Path) -> Any:
 
 
 def _end(data: Path) -> None:
-    """End a server that came too late: the package does not know of it."""
-    with suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
-        late = psutil.Process(int((data / "postmaster.pid").read_text().splitlines()[0]))
-        if str(data.resolve()) in late.cmdline():
-            late.terminate()
+    """End a server that came too late: the package does not know of it.
+
+    It is known by its folder, which is nobody else's: its pid may not be written down yet.
+    """
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if str(data.resolve()) in process.cmdline():
+                process.terminate()

@@ -199,7 +199,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     request = Request(url, data=body, headers=dict(headers), method="POST")
     started = time.monotonic()
     try:
-        with _direct.open(request, timeout=30) as answer:
+        with _direct.open(request, timeout=120) as answer:
             status, text = answer.status, answer.read().decode()
     except HTTPError as error:
         status, text = error.code, error.read().decode()
