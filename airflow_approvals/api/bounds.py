@@ -7,8 +7,10 @@ calls; PostgreSQL takes no NUL in a text.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
 
 from airflow_approvals.api.asgi import App, Receive, Scope, Send, body_again, whole_body
 
@@ -34,7 +36,9 @@ class Bounds:
         elif "/api/v1/" not in scope["path"]:
             await self.app(scope, receive, send)
         else:
-            await self._with_bounded_body(scope, receive, send)
+            # Whoever cut the body off waits for no answer.
+            with suppress(ClientDisconnect):
+                await self._with_bounded_body(scope, receive, send)
 
     async def _with_bounded_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await whole_body(receive, MAX_BODY_BYTES)

@@ -7,6 +7,7 @@ about a gate passes through untouched.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from anyio import to_thread
 from fastapi import HTTPException, Request
 from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
 
 from airflow_approvals.api import connection_tests, inbox_route
 from airflow_approvals.api.asgi import App, Message, Receive, Scope, Send, body_again, whole_body
@@ -44,9 +46,12 @@ class ApprovalsMiddleware:
             response = await inbox_route.answer(Request(scope, receive), place)
             await response(scope, receive, send)
         elif (override := recognise(method, path, scope.get("query_string", b""))) is not None:
-            await self._record(override, scope, receive, send)
+            # Whoever cut the body off waits for no answer.
+            with suppress(ClientDisconnect):
+                await self._record(override, scope, receive, send)
         elif connection_tests.concerns(method, path):
-            await self._test_connection(scope, receive, send)
+            with suppress(ClientDisconnect):
+                await self._test_connection(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 

@@ -13,7 +13,8 @@ from sqlalchemy.exc import OperationalError
 
 from airflow_approvals.api import auth, batches, inbox_route
 from airflow_approvals.api.app import create_app
-from airflow_approvals.api.bounds import MAX_BODY_BYTES
+from airflow_approvals.api.bounds import MAX_BODY_BYTES, Bounds
+from airflow_approvals.api.root_middleware import ApprovalsMiddleware
 from airflow_approvals.core.models import Channel
 from airflow_approvals.identity import users
 from airflow_approvals.store import ledger
@@ -58,6 +59,29 @@ def test_a_stranger_is_not_read_to_the_end(airflow: Airflow) -> None:
     stranger = TestClient(create_app(), raise_server_exceptions=False)
     answer = stranger.post(DECISIONS, content=b" " * (MAX_BODY_BYTES + 1), headers=JSON)
     assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("around", [Bounds, ApprovalsMiddleware])
+def test_a_body_that_was_cut_off_goes_no_further(around: type[Bounds] | type[ApprovalsMiddleware]) -> None:
+    reached: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope)
+
+    parts = [{"type": "http.request", "body": b'{"dag_id"', "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        return parts.pop(0)
+
+    async def send(message: Any) -> None:
+        reached.append(message)
+
+    path = (
+        "/api/v2/dags/d/clearTaskInstances" if around is ApprovalsMiddleware else "/approvals/api/v1/requests"
+    )
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
+    asyncio.run(around(app)(scope, receive, send))
+    assert (reached, parts) == ([], [])
 
 
 def test_an_origin_that_is_no_address_is_another_page() -> None:
