@@ -106,8 +106,13 @@ def test_the_claims_are_signed_as_they_are_stored(run: Run) -> None:
 
 def test_a_grant_runs_out_at_its_moment(run: Run) -> None:
     assert start(run) is None
-    over = run.grant().not_after - run.airflow.now
-    assert over >= timedelta(minutes=30), "as the policy says"
+    grant = run.grant()
+    over = grant.not_after - run.airflow.now
+    lasts = grant.not_after - grant.issued_at
+    assert timedelta(minutes=30) - timedelta(seconds=1) < lasts <= timedelta(minutes=30), "as the policy says"
+    assert grant.not_after.timestamp() == json.loads(grant.claims)["not_after"], (
+        "to the second that is signed"
+    )
     assert open_sink(run, after=over - timedelta(seconds=1)) is None
     assert refreshed(run, after=over) == "expired"
     refusal = open_sink(run, after=over)
