@@ -17,6 +17,7 @@ from fastapi import HTTPException, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
+from airflow_approvals.api.asgi import whole_body
 from airflow_approvals.api.auth import Caller, caller_of, same_origin
 from airflow_approvals.control import airflow_seams, intake, native_answers, registration
 from airflow_approvals.control.decisions import Decided, decide, enter_not_permitted
@@ -101,11 +102,9 @@ def _enter_not_permitted(place: Place, caller: Caller) -> None:
 
 
 async def _body(request: Request) -> Any:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, "The answer is too large.")
+    body = await whole_body(request.receive, MAX_BODY_BYTES)
+    if body is None:
+        raise HTTPException(413, "The answer is too large.")
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

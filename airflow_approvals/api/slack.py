@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
+from airflow_approvals.api.asgi import whole_body
 from airflow_approvals.api.threads import Threads
 from airflow_approvals.channels.slack_interaction import parse_form
 from airflow_approvals.channels.slack_signature import ProvenCallback, parse_secrets, verify
@@ -84,24 +85,13 @@ async def slack_interactions(request: Request) -> Response:
     door: SlackDoor | None = getattr(request.app.state, "slack_door", None)
     if door is None:
         return _error(503, "slack_not_configured", "Slack is not configured here.")
-    body = await _read(request)
+    try:
+        body = await whole_body(request.receive, MAX_BODY_BYTES)
+    except ClientDisconnect:
+        body = b""  # half a body has no valid signature
     if body is None:
         return _error(413, "too_large", "The body is larger than 64 KiB.")
     return await _answered(request, body, door)
-
-
-async def _read(request: Request) -> bytes | None:
-    """Return the body, or ``None`` as soon as it is larger than allowed."""
-    body = b""
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                return None
-    except ClientDisconnect:
-        # Half a body has no valid signature.
-        return b""
-    return body
 
 
 async def _answered(request: Request, body: bytes, door: SlackDoor) -> Response:

@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
+from airflow_approvals.api.asgi import whole_body
 from airflow_approvals.api.threads import Threads
 from airflow_approvals.channels.teams_activity import (
     INVOKE,
@@ -140,7 +141,10 @@ async def teams_messages(request: Request) -> Response:
         caller = await _provers.run(verify, headers, keys=gate.keys, app_id=gate.app_id, now=door.now())
     except (ConfigurationError, UnavailableError, SignatureError) as error:
         return _error(_status_of(error), error.code, error.message)
-    body = await _read(request)
+    try:
+        body = await whole_body(request.receive, MAX_BODY_BYTES)
+    except ClientDisconnect:
+        body = b""  # half a body is no activity
     if body is None:
         return _error(413, "too_large", "The body is larger than 64 KiB.")
     return await _take(body, caller, gate, door)
@@ -150,20 +154,6 @@ def _status_of(error: ApprovalsError) -> int:
     if isinstance(error, SignatureError):
         return 403 if isinstance(error, ForeignCallerError) else 401
     return 503
-
-
-async def _read(request: Request) -> bytes | None:
-    """Return the body, or ``None`` as soon as it is larger than allowed."""
-    body = b""
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                return None
-    except ClientDisconnect:
-        # Half a body is no activity.
-        return b""
-    return body
 
 
 async def _take(body: bytes, caller: Caller, gate: TeamsGate, door: TeamsDoor) -> Response:
