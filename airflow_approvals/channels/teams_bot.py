@@ -44,6 +44,7 @@ MEMBERS_PER_PAGE = 500
 #: Column width of where a delivery is recorded.
 _MAX_REF = 250
 _CONVERSATION = re.compile(r"19:[A-Za-z0-9_.-]{1,100}@(thread\.tacv2|thread\.skype|thread\.v2)")
+_UNAUTHORIZED = "http_401"
 _GONE = frozenset({403, 404, 413})
 _HINTS = {
     401: "Check [approvals] teams_app_id and the file of teams_app_password_file.",
@@ -257,6 +258,18 @@ class TeamsBot:
         *,
         for_good: frozenset[int] = frozenset(),
     ) -> Any:
+        is_kept = self._token is not None
+        try:
+            return self._call_once(method, path, document, for_good)
+        except ChannelError as error:
+            if not (is_kept and _UNAUTHORIZED in error.message):
+                raise
+        # The token was good once, so it has been revoked since; what was refused has had no effect.
+        return self._call_once(method, path, document, for_good)
+
+    def _call_once(
+        self, method: str, path: str, document: Mapping[str, Any] | None, for_good: frozenset[int]
+    ) -> Any:
         headers = {"Authorization": f"Bearer {self._access_token()}"}
         try:
             return call(
@@ -269,7 +282,7 @@ class TeamsBot:
                 for_good=for_good,
             )
         except ChannelError as error:
-            if "http_401" in error.message:
+            if _UNAUTHORIZED in error.message:
                 self._token = None
             raise
 

@@ -30,6 +30,12 @@ class Turns:
             self._under_way[name] = False
         return self._work(name, work)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any work is under way."""
+        with self._lock:
+            return bool(self._under_way)
+
     def _work(self, name: str, work: Callable[[], int]) -> int:
         done = 0
         try:

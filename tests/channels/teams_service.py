@@ -123,13 +123,17 @@ class TeamsService:
 
     def card_of(self, request_id: str) -> tuple[tuple[str, str], dict[str, Any]]:
         """The newest card about a request: where it stands, and what it shows now."""
+        assert self.has_card(request_id), f"no card about {request_id}"
+        place = self.about[request_id]
+        return place, self.activities[place]["attachments"][0]["content"]
+
+    def has_card(self, request_id: str) -> bool:
+        """Whether a card about a request was posted."""
         for place in self.posted:
             if request_id in json.dumps(self.activities[place]):
                 # Once it is closed its card does not name it any more.
                 self.about[request_id] = place
-        assert request_id in self.about, f"no card about {request_id}"
-        place = self.about[request_id]
-        return place, self.activities[place]["attachments"][0]["content"]
+        return request_id in self.about
 
     def token(
         self, *, key: SigningKey | None = None, header: dict[str, Any] | None = None, **claims: Any

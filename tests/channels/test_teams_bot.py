@@ -85,17 +85,30 @@ def test_a_private_word_goes_to_a_chat_of_its_own(service: TeamsService) -> None
         bot.whisper(PEOPLE["stranger"], "psst")
 
 
+SIGN_IN = f"POST /{TENANT}/oauth2/v2.0/token"
+
+
 def test_the_token_is_kept_and_fetched_again_when_it_is_refused(service: TeamsService) -> None:
     bot = a_bot(service)
     bot.post(some_facts())
     bot.post(some_facts())
-    sign_in = f"POST /{TENANT}/oauth2/v2.0/token"
-    assert service.calls.count(sign_in) == 1
+    assert service.calls.count(SIGN_IN) == 1
     service.tokens.clear()
-    with pytest.raises(ChannelError, match="http_401"):
-        bot.post(some_facts())
     bot.post(some_facts())
-    assert service.calls.count(sign_in) == 2
+    assert (service.calls.count(SIGN_IN), len(service.posted)) == (2, 3)
+
+
+def test_a_new_token_that_is_refused_is_an_error_and_not_kept(service: TeamsService) -> None:
+    bot = a_bot(service)
+    bot.post(some_facts())
+    service.refuse_next += [(401, {}), (401, {})]
+    for signed_in in (2, 3):
+        service.refuse_next = service.refuse_next or [(401, {})]
+        with pytest.raises(ChannelError, match="http_401"):
+            bot.post(some_facts())
+        assert service.calls.count(SIGN_IN) == signed_in
+    bot.post(some_facts())
+    assert (service.calls.count(SIGN_IN), len(service.posted)) == (4, 2)
 
 
 def test_a_wrong_password_says_so_and_is_not_told(service: TeamsService) -> None:

@@ -8,6 +8,8 @@ long as the session: compiling the statements anew for each test is most of a te
 from __future__ import annotations
 
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,6 +124,16 @@ def scene_of(engine: Engine, folder: Path) -> Iterator[Airflow]:
 
         conf("protected_connections", "sink_a")
         yield Airflow(Database(engine), folder, conf)
+        _wait_for_senders()
+
+
+def _wait_for_senders() -> None:
+    """Let what a test began to send come to an end: it would send in the next test's stead."""
+    messages = sys.modules.get("airflow_approvals.chat.messages")
+    until = time.monotonic() + 60
+    while messages is not None and messages._turns.is_busy:
+        assert time.monotonic() < until, "a thread of this test sends for ever"
+        time.sleep(0.01)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+
+from tests.live.process_groups import tail
 
 
 class PatientTransport(httpx.HTTPTransport):
@@ -27,6 +30,20 @@ class PatientTransport(httpx.HTTPTransport):
             if b'"Database error"' not in answer.read():
                 return answer
         return super().handle_request(request)
+
+
+def api_client(base_url: str, log: Path, *, on_sqlite: bool, **options: Any) -> httpx.Client:
+    """A client of one api-server, whose log it prints the end of where the server answers 500."""
+    if on_sqlite:
+        options["transport"] = PatientTransport()
+    hooks = {"response": [partial(_print_fault, log)]}
+    return httpx.Client(base_url=base_url, timeout=120, trust_env=False, event_hooks=hooks, **options)
+
+
+def _print_fault(log: Path, answer: httpx.Response) -> None:
+    if answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
+        print(f"{answer.request.method} {answer.request.url} was answered 500; {log.name} ends with:")
+        print(tail(log, 120))
 
 
 def pauses() -> Iterator[float]:

@@ -17,7 +17,7 @@ from typing import Any, Self
 import httpx
 
 from tests.live.airflow_configuration import Accounts, airflow_cfg, clean_environment, free_ports
-from tests.live.airflow_documents import PatientTransport, errors_in, instance_name, pauses, run_path
+from tests.live.airflow_documents import api_client, errors_in, instance_name, pauses, run_path
 from tests.live.process_groups import RunningProcess, start_process, tail
 
 START_SECONDS = 300.0
@@ -318,9 +318,9 @@ class AirflowDeployment:
         return {"AIRFLOW_HOME": str(self.home), "AIRFLOW_CONFIG": str(self.home / "airflow.cfg")}
 
     def _client(self, server: int, **options: Any) -> httpx.Client:
-        if self.database_url.startswith("sqlite"):
-            options["transport"] = PatientTransport()
-        return httpx.Client(base_url=self.url(server), timeout=120, trust_env=False, **options)
+        log = self.home / "process-logs" / f"api-server-{server}.log"
+        on_sqlite = self.database_url.startswith("sqlite")
+        return api_client(self.url(server), log, on_sqlite=on_sqlite, **options)
 
     def _read(self, path: str) -> Any:
         # One client for all reading: making one costs more than an answer does.
