@@ -2,8 +2,8 @@
 
 What Airflow knows of people is in ``airflow_seams_people``. Written against Airflow 3.3;
 ``tests/control/test_airflow_seams.py`` holds a contract test for each function. Locks are always
-taken in the order ``dag_run``, ``task_instance``, ``hitl_detail``: Airflow's own park and answer
-paths take the last two in that order too.
+taken in the order ``task_instance``, ``hitl_detail``, as in Airflow's own park and answer paths.
+``dag_run`` is never locked: a mark takes it after the tasks, the scheduler takes it before them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ Lookup = Callable[[str], tuple[str, ...] | None]
 class Parked:
     """The locked rows of one gate, freshly loaded."""
 
-    run: DagRun
     ti: TaskInstance
     inbox: HITLDetail | None
 
@@ -94,15 +93,9 @@ def is_task_in(
 
 
 def lock_gate(session: Session, place: Place) -> Parked | None:
-    """Lock and freshly load run, task instance and inbox row; ``None`` when the task is gone."""
-    run = session.scalar(
-        select(DagRun)
-        .where(DagRun.dag_id == place.dag_id, DagRun.run_id == place.run_id)
-        .with_for_update(of=DagRun)
-        .execution_options(populate_existing=True)
-    )
+    """Lock and freshly load task instance and inbox row; ``None`` when the task is gone."""
     ti = lock_task(session, place)
-    if run is None or ti is None:
+    if ti is None:
         return None
     inbox = session.scalar(
         select(HITLDetail)
@@ -110,7 +103,7 @@ def lock_gate(session: Session, place: Place) -> Parked | None:
         .with_for_update(of=HITLDetail)
         .execution_options(populate_existing=True)
     )
-    return Parked(run, ti, inbox)
+    return Parked(ti, inbox)
 
 
 def lock_task(session: Session, place: Place) -> TaskInstance | None:

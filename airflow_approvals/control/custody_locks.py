@@ -42,7 +42,7 @@ class Held:
 
 
 def lock(session: Session, job_id: int) -> Held:
-    """Lock run, task instance, inbox row, request, grants and job, and load them anew."""
+    """Lock task instance, inbox row, request, grants and job, and load them anew."""
     job = session.get_one(CustodyRow, job_id)
     request = session.get_one(RequestRow, job.request_id)
     parked = airflow_seams.lock_gate(session, request.place)

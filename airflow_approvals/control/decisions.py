@@ -1,6 +1,6 @@
 """``decide()``: the only writer of decisions, whatever channel a vote came in by.
 
-One transaction: locks in the order run, task instance, inbox row, request, ledger head; then
+One transaction: locks in the order task instance, inbox row, request, ledger head; then
 fresh loads; then state, expiry, identity and policy; then the vote, its entries and messages.
 Airflow's own route loads before it locks, which lets two answers at once both win; here the
 locks come first, and the vote is UNIQUE per person as well.

@@ -102,7 +102,7 @@ def _pins(
         endpoint=_endpoint(sink, lookup) if sink else "",
         endpoint_changed=destinations.has_changed(session, facts.sink, fingerprint, now=now),
         source_hash=airflow_seams_code.source_hash(session, parked.ti),
-        clear_number=parked.run.clear_number,
+        clear_number=airflow_seams.clear_number(session, parked.ti.dag_id, parked.ti.run_id),
     )
 
 

@@ -1,6 +1,6 @@
 """Settling: what happens, in one transaction, when a request becomes final.
 
-The caller holds the locks (run, task instance, inbox row, request) in that order.
+The caller holds the locks (task instance, inbox row, request) in that order.
 """
 
 from __future__ import annotations

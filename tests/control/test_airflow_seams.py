@@ -15,7 +15,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from airflow.sdk.serde import deserialize
 from airflow.utils.state import DagRunState
-from sqlalchemy import select
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from airflow_approvals.control import airflow_seams
@@ -170,6 +170,34 @@ def test_lock_gate_holds_others_up_on_postgresql(postgres_airflow: Airflow) -> N
         parked.ti.state = "success"
     thread.join(10)
     assert got == ["success"], "and then sees what the first one wrote"
+
+
+def test_lock_gate_leaves_the_run_to_a_mark_that_has_the_task_already(postgres_airflow: Airflow) -> None:
+    """Airflow marks a run by changing its tasks first and the run last: a deadlock, if we held the run."""
+    run = postgres_airflow.a_run()
+    run.park()
+    got: list[str] = []
+
+    def settle() -> None:
+        with control_session() as session:
+            parked = airflow_seams.lock_gate(session, run.place())
+            assert parked is not None
+            got.append(str(parked.ti.state))
+
+    with control_session() as session:
+        task_at(session, run.place()).state = "success"
+        session.flush()
+        thread = threading.Thread(target=settle)
+        thread.start()
+        thread.join(0.4)
+        assert got == [], "it waits for the task"
+        session.execute(text("SET LOCAL lock_timeout = '5s'"))
+        marked = update(DagRun).where(
+            DagRun.dag_id == run.place().dag_id, DagRun.run_id == run.place().run_id
+        )
+        session.execute(marked.values(state="success"))
+    thread.join(10)
+    assert got == ["success"]
 
 
 def test_task_instances_are_found_by_id_and_by_place(run: Run) -> None:

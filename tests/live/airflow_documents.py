@@ -14,10 +14,12 @@ from tests.live.process_groups import tail
 
 
 class PatientTransport(httpx.HTTPTransport):
-    """Sends a request again where Airflow's SQLite was locked for too long (its 500 says so).
+    """Sends a request again where Airflow's own transaction had to give way (its 500 says so).
 
     Airflow writes its log on the event loop. On SQLite that waits for a writer whose commit waits
-    for the same loop, until the wait for the lock is over: five seconds, and longer is no cure.
+    for the same loop, until the wait for the lock is over: five seconds, and longer is no cure. On
+    PostgreSQL a mark changes tasks and then the run, the scheduler the run and then tasks; that
+    nothing of ours takes part in it is ``tests/control/test_airflow_seams.py``'s to show.
     Every other answer, and the fifth in a row, is the test's to judge.
     """
 
@@ -32,12 +34,10 @@ class PatientTransport(httpx.HTTPTransport):
         return super().handle_request(request)
 
 
-def api_client(base_url: str, log: Path, *, on_sqlite: bool, **options: Any) -> httpx.Client:
+def api_client(base_url: str, log: Path, **options: Any) -> httpx.Client:
     """A client of one api-server, whose log it prints the end of where the server answers 500."""
-    if on_sqlite:
-        options["transport"] = PatientTransport()
-    hooks = {"response": [partial(_print_fault, log)]}
-    return httpx.Client(base_url=base_url, timeout=120, trust_env=False, event_hooks=hooks, **options)
+    options |= {"transport": PatientTransport(), "event_hooks": {"response": [partial(_print_fault, log)]}}
+    return httpx.Client(base_url=base_url, timeout=120, trust_env=False, **options)
 
 
 def _print_fault(log: Path, answer: httpx.Response) -> None:

@@ -319,8 +319,7 @@ class AirflowDeployment:
 
     def _client(self, server: int, **options: Any) -> httpx.Client:
         log = self.home / "process-logs" / f"api-server-{server}.log"
-        on_sqlite = self.database_url.startswith("sqlite")
-        return api_client(self.url(server), log, on_sqlite=on_sqlite, **options)
+        return api_client(self.url(server), log, **options)
 
     def _read(self, path: str) -> Any:
         # One client for all reading: making one costs more than an answer does.
