@@ -62,6 +62,9 @@ _GRACE_SECONDS = 0.4
 #: Forms that are worked on at once in this process; each may hold a database connection.
 _AT_ONCE = 6
 _IN_TIME = BoundedSemaphore(_AT_ONCE)
+#: Callbacks that are written down at once: more would wait for each other in the interpreter, and
+#: open connections beyond those that Airflow's pool keeps, which takes longer than the writing.
+_WRITERS = BoundedSemaphore(4)
 
 LATER = "Your answer is being worked on. What comes of it is told to you in private, in the channel."
 #: Where to show what the form itself lacks: code of the refusal, block of the form.
@@ -114,7 +117,9 @@ def take_with(
         return Answer()
     deps = make_deps()
     now = deps.clock()
-    if not clicks.keep(deps.run, callback_id, said, now=now, at_work=isinstance(said, Submission)):
+    with _WRITERS:
+        is_new = clicks.keep(deps.run, callback_id, said, now=now, at_work=isinstance(said, Submission))
+    if not is_new:
         # Delivered once more: with nothing said the form would close as if all were done.
         return Answer(_update(LATER, later()) if isinstance(said, Submission) else None)
     if not isinstance(said, Submission):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -238,6 +239,35 @@ def test_work_that_fails_afterwards_raises_nothing(world):
     answer = take_with(world.chat_deps, ID, a_form(world), after=fails)
     assert answer.after is not None
     answer.after()
+
+
+def test_a_crowd_is_written_down_a_few_at_a_time(world):
+    """More connections than Airflow's pool keeps cost more than waiting for one."""
+    message = world.slack.message_of(world.announced())
+    click = slack_clicks.payload(
+        message=message,
+        channel=world.slack.channel,
+        action_id=slack_clicks.APPROVE,
+        user=world.slack.users["bob"],
+        team=world.slack.team,
+    )
+    at_once, most, lock = 0, 0, threading.Lock()
+
+    def run(work: Callable[[Any], Any]) -> Any:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.01)
+        with lock:
+            at_once -= 1
+            return world.run(work)
+
+    ids = [f"sha256:{number:064x}" for number in range(30)]
+    with ThreadPoolExecutor(len(ids)) as pool:
+        answers = list(pool.map(lambda one: send(world, click, callback_id=one, run=run), ids))
+    assert all(answer.after is not None for answer in answers), "each is written down"
+    assert most == 4
 
 
 def test_an_envelope_has_one_id_however_often_it_is_delivered():
