@@ -21,7 +21,6 @@ from sqlalchemy.orm import Session
 from airflow_approvals.chat import messages
 from airflow_approvals.config.settings import Settings
 from airflow_approvals.control import (
-    airflow_seams,
     faults,
     grants,
     intake,
@@ -35,6 +34,7 @@ from airflow_approvals.control import (
 )
 from airflow_approvals.core.models import RequestState
 from airflow_approvals.errors import ConfigurationError, PolicyError, UnavailableError
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store.session import run_read, run_transaction
 from airflow_approvals.store.tables import GrantRow, RequestRow
 

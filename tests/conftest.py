@@ -53,6 +53,7 @@ _TOGETHER = {
     "tests/packaging/": "packaging",
     "tests/store/": "databases",
     "tests/control/": "metadata",
+    "tests/seams/": "metadata",
     "tests/channels/test_slack_conformance.py": "metadata",
     "tests/api/": "metadata",
     "tests/enforcement/": "metadata",

@@ -18,7 +18,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 PACKAGE = PROJECT / "airflow_approvals"
 DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
 HEAVY = {"presidio_analyzer", "presidio_anonymizer", "spacy", "thinc"}
-SERVER_ONLY = {f"airflow_approvals.{room}" for room in ("store", "control", "chat", "dispatcher", "api")}
+SERVER_ONLY = {
+    f"airflow_approvals.{room}" for room in ("store", "seams", "control", "chat", "dispatcher", "api")
+}
 
 
 @pytest.mark.parametrize("dag_file", DAG_FILES, ids=lambda path: path.stem)

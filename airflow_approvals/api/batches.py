@@ -18,11 +18,12 @@ from airflow_approvals.api.auth import Caller, SignedIn, SignedInToChange, signe
 from airflow_approvals.api.refusals import RefusedError
 from airflow_approvals.api.requests import UNKNOWN, require_may_answer
 from airflow_approvals.api.schemas import ErrorOut, RequestOut
-from airflow_approvals.control import airflow_seams_runs, faults
+from airflow_approvals.control import faults
 from airflow_approvals.control.decisions import decide
 from airflow_approvals.core.models import Refusal, RequestState, Verdict
 from airflow_approvals.errors import ApprovalsError
 from airflow_approvals.identity import users
+from airflow_approvals.seams import airflow_seams_runs
 from airflow_approvals.store.session import run_read
 from airflow_approvals.store.tables import RequestRow
 

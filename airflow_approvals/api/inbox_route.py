@@ -19,13 +19,14 @@ from sqlalchemy.orm import Session
 
 from airflow_approvals.api.asgi import whole_body
 from airflow_approvals.api.auth import Caller, caller_of, same_origin
-from airflow_approvals.control import airflow_seams, intake, native_answers, registration
+from airflow_approvals.control import intake, native_answers, registration
 from airflow_approvals.control.decisions import Decided, decide, enter_not_permitted
 from airflow_approvals.core.gate import APPROVE_OPTION, REJECT_OPTION
 from airflow_approvals.core.models import Channel, Place, Refusal, Verdict
 from airflow_approvals.enforcement.override_calls import parse_index
 from airflow_approvals.errors import ApprovalsError
 from airflow_approvals.identity import users
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store.actors import is_name
 from airflow_approvals.store.session import run_read, run_transaction
 

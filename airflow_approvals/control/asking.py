@@ -13,10 +13,10 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams_runs as runs
-from airflow_approvals.control import dag_graph
 from airflow_approvals.core.digest import sha256_digest
 from airflow_approvals.core.models import Channel, Person, Place, Refusal
+from airflow_approvals.seams import airflow_seams_runs as runs
+from airflow_approvals.seams import dag_graph
 from airflow_approvals.store import actors, ledger
 from airflow_approvals.store.ledger import EntryKind
 from airflow_approvals.store.session import run_transaction

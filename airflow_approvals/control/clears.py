@@ -16,9 +16,10 @@ from airflow.models.taskinstance import TaskInstance
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, grants
+from airflow_approvals.control import grants
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.core.models import GrantState, Place
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store.tables import ActorRow, GrantRow, RequestRow
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, git_history
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.control.requesters import Requesters
 from airflow_approvals.core.models import Place, RequestState, Verdict
+from airflow_approvals.seams import airflow_seams, git_history
 from airflow_approvals.store import policies
 from airflow_approvals.store.tables import RequestRow, VoteRow
 

@@ -12,8 +12,9 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from airflow_approvals.config.settings import Settings
-from airflow_approvals.control import airflow_seams, settlement
+from airflow_approvals.control import settlement
 from airflow_approvals.core.models import RequestState
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store.tables import RequestRow
 
 _MARK = "[approvals] max_pending_per_dag"

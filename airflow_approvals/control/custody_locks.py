@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, grants
+from airflow_approvals.control import grants
 from airflow_approvals.control.pins import Pins
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store import custody
 from airflow_approvals.store.release_tables import CustodyRow
 from airflow_approvals.store.tables import GrantRow, RequestRow

@@ -14,16 +14,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import (
-    airflow_seams,
-    announcements,
-    faults,
-    grants,
-    judging,
-    settlement,
-    standing,
-    votes,
-)
+from airflow_approvals.control import announcements, faults, grants, judging, settlement, standing, votes
 from airflow_approvals.control.announcements import Event
 from airflow_approvals.control.views import show
 from airflow_approvals.control.votes import Check
@@ -33,6 +24,7 @@ from airflow_approvals.core.models import Channel, Person, Place, Refusal, Reque
 from airflow_approvals.core.wording import first_unmatched
 from airflow_approvals.errors import ConfigurationError
 from airflow_approvals.identity.directory import Membership
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store import custody, ledger
 from airflow_approvals.store.session import run_transaction
 from airflow_approvals.store.tables import RequestRow

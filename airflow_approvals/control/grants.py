@@ -18,16 +18,11 @@ from airflow.models.taskinstance import TaskInstance
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import (
-    airflow_seams,
-    airflow_seams_code,
-    announcements,
-    dag_graph,
-    signing_key,
-)
+from airflow_approvals.control import announcements, signing_key
 from airflow_approvals.core.grant import Claims, Observed, first_difference
 from airflow_approvals.core.models import NO_MAP_INDEX, GrantState, Place
 from airflow_approvals.errors import ContractError
+from airflow_approvals.seams import airflow_seams, airflow_seams_code, dag_graph
 from airflow_approvals.store import ledger, policies
 from airflow_approvals.store.tables import BindingRow, GrantRow, RequestRow
 

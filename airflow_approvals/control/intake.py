@@ -17,11 +17,12 @@ from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, clears, dag_graph
+from airflow_approvals.control import clears
 from airflow_approvals.core.ask import ASK_PARAM, Ask
 from airflow_approvals.core.digest import sha256_digest
 from airflow_approvals.core.models import RequestState
 from airflow_approvals.errors import ContractError
+from airflow_approvals.seams import airflow_seams, dag_graph
 from airflow_approvals.store import ledger
 from airflow_approvals.store.tables import IntakeRow, RequestRow
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, airflow_seams_code, destinations, signing_key
+from airflow_approvals.control import destinations, signing_key
 from airflow_approvals.control.accounts import with_account_ids
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.control.requesters import Requesters, requesters_of, with_chat_accounts
@@ -17,6 +17,7 @@ from airflow_approvals.core.endpoint import endpoint_of
 from airflow_approvals.core.facts import Facts
 from airflow_approvals.core.models import RequestState
 from airflow_approvals.core.policy import Assurance, Policy, Sink
+from airflow_approvals.seams import airflow_seams, airflow_seams_code
 from airflow_approvals.store import custody, policies
 from airflow_approvals.store.tables import IntakeRow, RequestRow
 

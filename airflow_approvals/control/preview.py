@@ -12,10 +12,11 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, judging, votes
+from airflow_approvals.control import judging, votes
 from airflow_approvals.control.decisions import lock_pending
 from airflow_approvals.core.models import Channel, Person, Refusal, RequestState, Verdict
 from airflow_approvals.identity.directory import Membership
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store.session import run_read, run_transaction
 from airflow_approvals.store.tables import RequestRow
 

@@ -14,13 +14,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_approvals.control import (
-    airflow_seams,
-    airflow_seams_connections,
     announcements,
     clears,
     code_authors,
     crowding,
-    dag_graph,
     grants,
     judging,
     pinning,
@@ -38,6 +35,7 @@ from airflow_approvals.core.demands import first_unmet
 from airflow_approvals.core.models import GrantState, Place, RequestState
 from airflow_approvals.core.policy import Assurance
 from airflow_approvals.identity.directory import Membership
+from airflow_approvals.seams import airflow_seams, airflow_seams_connections, dag_graph
 from airflow_approvals.store import custody, ledger, policies
 from airflow_approvals.store.session import run_read, run_transaction
 from airflow_approvals.store.tables import GrantRow, IntakeRow, RequestRow

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, announcements, custody_locks, grants, retally, settlement
+from airflow_approvals.control import announcements, custody_locks, grants, retally, settlement
 from airflow_approvals.control.announcements import Event
 from airflow_approvals.control.custody_locks import Held
 from airflow_approvals.control.verification import CUSTODIAN
@@ -23,6 +23,7 @@ from airflow_approvals.core.models import GrantState, RequestState
 from airflow_approvals.core.policy import Assurance
 from airflow_approvals.errors import UnavailableError
 from airflow_approvals.identity.directory import Membership
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store import custody, ledger, policies
 from airflow_approvals.store.custody import JobState
 from airflow_approvals.store.ledger import EntryKind

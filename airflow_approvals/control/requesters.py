@@ -19,9 +19,9 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams_people as people
 from airflow_approvals.core.models import CHATS, Place
 from airflow_approvals.identity.chat_accounts import accounts_of
+from airflow_approvals.seams import airflow_seams_people as people
 from airflow_approvals.store.actors import EVERY_DAG, of_asset_event, of_backfill, of_call_on_asset
 from airflow_approvals.store.tables import ActorRow, IntakeRow
 

@@ -11,13 +11,14 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, announcements, grants, issuing
+from airflow_approvals.control import announcements, grants, issuing
 from airflow_approvals.control.announcements import Event
 from airflow_approvals.control.intake import CONFLICT
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.core.gate import APPROVE_OPTION, OUTCOME_KEY, REJECT_OPTION
 from airflow_approvals.core.models import GrantState, Person, RequestState
 from airflow_approvals.core.policy import Assurance
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store import custody, ledger
 from airflow_approvals.store.tables import GrantRow, RequestRow
 

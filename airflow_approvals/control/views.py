@@ -10,13 +10,14 @@ from sqlalchemy.orm import Session
 from airflow_approvals.channels import required_actions
 from airflow_approvals.channels.facts import RequestFacts, VoteFact
 from airflow_approvals.config.settings import Settings
-from airflow_approvals.control import airflow_seams, deliveries, judging, last_approval
+from airflow_approvals.control import deliveries, judging, last_approval
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.control.requesters import Requesters
 from airflow_approvals.core.models import Channel, RequestState, Verdict
 from airflow_approvals.core.seats import Names, spoken
 from airflow_approvals.identity.chat_accounts import accounts_of
 from airflow_approvals.identity.directory import Membership
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store import policies
 from airflow_approvals.store.release_tables import BreakGlassRow
 from airflow_approvals.store.tables import RequestRow, VoteRow

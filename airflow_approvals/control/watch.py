@@ -7,8 +7,8 @@ from airflow.utils.state import TaskInstanceState
 from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control.airflow_seams import DONE
 from airflow_approvals.core.models import GrantState, RequestState
+from airflow_approvals.seams.airflow_seams import DONE
 from airflow_approvals.store.tables import BindingRow, GrantRow, RequestRow
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import yaml
 
 from airflow_approvals.config.settings import Settings, read_secret
-from airflow_approvals.control import airflow_seams, signing_key
+from airflow_approvals.control import signing_key
 from airflow_approvals.errors import ConfigurationError
+from airflow_approvals.seams import airflow_seams
 
 OPTION = "custodian_connections_file"
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")

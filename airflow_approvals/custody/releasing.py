@@ -17,7 +17,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, faults, judging, releases
+from airflow_approvals.control import faults, judging, releases
 from airflow_approvals.control.signing import SigningKey
 from airflow_approvals.core.digest import document_digest
 from airflow_approvals.core.grant import release_folder
@@ -30,6 +30,7 @@ from airflow_approvals.data.references import load_manifest
 from airflow_approvals.data.signed_receipt import RECEIPT_TYPE, SignedReceipt
 from airflow_approvals.errors import ContractError, DataError, ForbiddenSourceError, IntegrityError
 from airflow_approvals.identity.directory import Membership
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store.session import run_read, run_transaction
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from airflow_approvals.config.named_secrets import CHAT_SECRETS, is_named, key_of, named_secret
-from airflow_approvals.control.airflow_seams_connections import connections_holding
 from airflow_approvals.doctor.findings import Finding, Severity, Surroundings
+from airflow_approvals.seams.airflow_seams_connections import connections_holding
 from airflow_approvals.store.session import run_read
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams_code, dag_graph
 from airflow_approvals.doctor.findings import Finding, Severity, Surroundings
+from airflow_approvals.seams import airflow_seams_code, dag_graph
 from airflow_approvals.store.session import run_read
 
 #: So many DAGs are named; more are counted.

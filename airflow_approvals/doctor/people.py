@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from airflow_approvals.control.airflow_seams_fab import AuthType, fab_sign_in
 from airflow_approvals.core.bar import Effect
 from airflow_approvals.core.groups import Group, GroupSource
 from airflow_approvals.core.policy import Policy
@@ -12,6 +11,7 @@ from airflow_approvals.core.seats import unfilled
 from airflow_approvals.doctor.findings import Finding, Severity, Surroundings
 from airflow_approvals.identity.auth_managers import AuthManagerKind, running_kind
 from airflow_approvals.identity.directory import resolve
+from airflow_approvals.seams.airflow_seams_fab import AuthType, fab_sign_in
 from airflow_approvals.store import break_glass
 from airflow_approvals.store.release_tables import BreakGlassRow
 from airflow_approvals.store.session import run_read

@@ -18,12 +18,13 @@ from anyio import to_thread
 from fastapi import Request
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, airflow_seams_connections, faults, judging
+from airflow_approvals.control import faults, judging
 from airflow_approvals.core.models import Refusal
 from airflow_approvals.enforcement import probe, rings
 from airflow_approvals.enforcement.guard import Solver, Token, guard, http_refusal
 from airflow_approvals.errors import UnavailableError
 from airflow_approvals.identity.directory import Membership
+from airflow_approvals.seams import airflow_seams, airflow_seams_connections
 from airflow_approvals.store.session import run_read, run_transaction
 
 #: What identifies a Connection, ``None`` for one that is not defined, or why nobody can tell now.

@@ -21,12 +21,13 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, faults, grants, intake
+from airflow_approvals.control import faults, grants, intake
 from airflow_approvals.core.models import Refusal
 from airflow_approvals.enforcement import probe, pushes, rings
 from airflow_approvals.enforcement.connection_hook import connection_hook
 from airflow_approvals.enforcement.guard import Solver, Token, guard
 from airflow_approvals.enforcement.run_hooks import clear_hook, trigger_hook, xcom_hook
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store import ledger
 from airflow_approvals.store.session import run_read, run_transaction
 

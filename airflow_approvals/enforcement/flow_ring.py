@@ -14,10 +14,10 @@ from airflow.exceptions import AirflowClusterPolicyViolation
 
 from airflow_approvals.config.projection import Projection, read_projection
 from airflow_approvals.config.settings import Settings
-from airflow_approvals.control import dag_graph
 from airflow_approvals.core.spelling import connection_spelling
 from airflow_approvals.enforcement.connection_uses import connections_named_by, is_deferrable
 from airflow_approvals.errors import ConfigurationError
+from airflow_approvals.seams import dag_graph
 
 log = logging.getLogger(__name__)
 

@@ -23,14 +23,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import (
-    airflow_seams_people,
-    clears,
-    dag_graph,
-    grants,
-    settlement,
-)
-from airflow_approvals.control.airflow_seams import lock_gate
+from airflow_approvals.control import clears, grants, settlement
 from airflow_approvals.core.models import Channel, Person, Place, RequestState
 from airflow_approvals.enforcement.override_answers import Act, May, acts_done, touched
 from airflow_approvals.enforcement.override_calls import (
@@ -41,6 +34,8 @@ from airflow_approvals.enforcement.override_calls import (
     runs_named,
     with_body,
 )
+from airflow_approvals.seams import airflow_seams_people, dag_graph
+from airflow_approvals.seams.airflow_seams import lock_gate
 from airflow_approvals.store import actors, ledger
 from airflow_approvals.store.actors import EVERY_DAG, RunKey
 from airflow_approvals.store.session import run_read, run_transaction

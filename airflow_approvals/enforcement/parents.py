@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams
-from airflow_approvals.control import airflow_seams_people as people
 from airflow_approvals.control.requesters import BY_COMMAND, requesters_of
 from airflow_approvals.core.models import Person, Place
 from airflow_approvals.enforcement import overrides
+from airflow_approvals.seams import airflow_seams
+from airflow_approvals.seams import airflow_seams_people as people
 from airflow_approvals.store import actors
 
 

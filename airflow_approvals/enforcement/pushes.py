@@ -10,8 +10,9 @@ from datetime import datetime
 from airflow.utils.state import TaskInstanceState
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, intake
+from airflow_approvals.control import intake
 from airflow_approvals.core.models import Refusal
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store import ledger
 
 

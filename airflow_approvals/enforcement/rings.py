@@ -19,13 +19,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_approvals.config.settings import Settings
-from airflow_approvals.control import airflow_seams, dag_graph, grants, judging, retally
+from airflow_approvals.control import grants, judging, retally
 from airflow_approvals.core.models import GrantState, Place, Refusal
 from airflow_approvals.core.policy import Assurance
 from airflow_approvals.core.spelling import connection_spelling
 from airflow_approvals.enforcement import strangers
 from airflow_approvals.errors import UnavailableError
 from airflow_approvals.identity.directory import Membership
+from airflow_approvals.seams import airflow_seams, dag_graph
 from airflow_approvals.store import ledger, policies
 from airflow_approvals.store.tables import GrantRow, IntakeRow, RequestRow
 

@@ -13,11 +13,12 @@ from anyio import to_thread
 from fastapi import Request
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, faults
-from airflow_approvals.control import airflow_seams_people as people
+from airflow_approvals.control import faults
 from airflow_approvals.core.models import Place
 from airflow_approvals.enforcement import parents, probe
 from airflow_approvals.enforcement.guard import Solver, Token, guard
+from airflow_approvals.seams import airflow_seams
+from airflow_approvals.seams import airflow_seams_people as people
 from airflow_approvals.store import actors
 from airflow_approvals.store.session import run_transaction
 

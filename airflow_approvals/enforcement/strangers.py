@@ -14,9 +14,9 @@ from uuid import UUID
 from airflow.models.taskinstance import TaskInstance
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams
 from airflow_approvals.core.models import Refusal
 from airflow_approvals.core.spelling import connection_spelling
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store import ledger
 
 #: The task instance of a process without one. Source: ``InProcessExecutionAPI`` in Airflow's

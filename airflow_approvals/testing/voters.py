@@ -14,8 +14,9 @@ from airflow.utils.state import TaskInstanceState
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, decisions, registration, settlement
+from airflow_approvals.control import decisions, registration, settlement
 from airflow_approvals.core.models import Place, Refusal
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store.session import run_read, run_transaction
 from airflow_approvals.store.tables import IntakeRow, RequestRow
 from airflow_approvals.testing.ballots import Ballot

@@ -23,15 +23,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_approvals.config.policy_file import read_policy_text
-from airflow_approvals.control import (
-    airflow_seams,
-    decisions,
-    intake,
-    judging,
-    registration,
-    settlement,
-    votes,
-)
+from airflow_approvals.control import decisions, intake, judging, registration, settlement, votes
 from airflow_approvals.control.signing import generate_key_file
 from airflow_approvals.core.ask import ASK_PARAM, Ask, ReportedData
 from airflow_approvals.core.digest import sha256_digest
@@ -40,6 +32,7 @@ from airflow_approvals.core.manifest import EntityCount, Manifest, ObjectEntry
 from airflow_approvals.core.models import Channel, Person, Place, Refusal, Verdict
 from airflow_approvals.enforcement import rings
 from airflow_approvals.identity.directory import Membership
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store import ledger, policies
 from airflow_approvals.store.session import run_transaction
 from airflow_approvals.store.tables import GrantRow, IntakeRow, RequestRow

@@ -125,7 +125,7 @@ def test_what_cannot_be_read_is_said(airflow: Airflow, repository: Repository, v
 
 
 def test_many_strangers_are_counted() -> None:
-    from airflow_approvals.control.git_history import Authors
+    from airflow_approvals.seams.git_history import Authors
 
     found = Authors(frozenset(f"{n:02}@example.com" for n in range(12)), frozenset(), cut=True)
     first, second = code_authors._notes(code_authors.Question("b", "v", None, {}), found)

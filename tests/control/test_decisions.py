@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from airflow_approvals.control import airflow_seams, decisions
+from airflow_approvals.control import decisions
 from airflow_approvals.core.models import Channel, Refusal, RequestState, Verdict
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store.tables import ActorRow
 from tests.control.airflow_scene import (
     ALICE,

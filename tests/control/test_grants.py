@@ -13,11 +13,12 @@ from airflow.sdk import DAG
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import dag_graph, grants, issuing, signing_key
+from airflow_approvals.control import grants, issuing, signing_key
 from airflow_approvals.core.models import Channel, GrantState
 from airflow_approvals.enforcement import overrides
 from airflow_approvals.enforcement.override_calls import Override
 from airflow_approvals.errors import ContractError
+from airflow_approvals.seams import dag_graph
 from airflow_approvals.store.tables import GrantRow
 from tests.control.airflow_database import write_dag
 from tests.control.airflow_scene import CAROL, POLICY, Airflow, Run, an_ask, open_sink, start, task_at, use

@@ -8,13 +8,14 @@ import pytest
 from airflow.models.connection import Connection
 from sqlalchemy import delete
 
-from airflow_approvals.control import dag_graph, decisions, intake, registration
+from airflow_approvals.control import decisions, intake, registration
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.control.requesters import Requesters
 from airflow_approvals.core.ask import ASK_PARAM
 from airflow_approvals.core.bar import Unattributed
 from airflow_approvals.core.models import Person, Refusal
 from airflow_approvals.errors import ConfigurationError
+from airflow_approvals.seams import dag_graph
 from airflow_approvals.store.tables import GrantRow
 from tests.control.airflow_scene import (
     HOUR,

@@ -15,14 +15,14 @@ from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams_people as people
 from airflow_approvals.control import requesters
 from airflow_approvals.control.requesters import Requesters, requesters_of
 from airflow_approvals.core.models import Person
 from airflow_approvals.enforcement import parents
+from airflow_approvals.seams import airflow_seams_people as people
 from airflow_approvals.store.tables import ActorRow
 from tests.control.airflow_scene import ALICE, CAROL, DAVE, POLICY, Airflow, Run, task_at
-from tests.control.test_airflow_seams_people import asset_id, feed, log
+from tests.seams.test_airflow_seams_people import asset_id, feed, log
 
 
 def of(run: Run) -> Requesters:

@@ -12,12 +12,12 @@ from joserfc import jws
 from joserfc.jwk import OKPKey
 from sqlalchemy import delete
 
-from airflow_approvals.control import airflow_seams
 from airflow_approvals.control.signing import EVIDENCE_TYPE
 from airflow_approvals.core.classification import Label
 from airflow_approvals.core.models import Refusal
 from airflow_approvals.custody import verifying
 from airflow_approvals.errors import DetectionError
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store import custody as store
 from airflow_approvals.store.release_tables import CustodyRow
 from airflow_approvals.store.tables import RequestRow

@@ -12,10 +12,11 @@ from airflow.models.connection import Connection
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
-from airflow_approvals.control import airflow_seams, grants, intake
+from airflow_approvals.control import grants, intake
 from airflow_approvals.core.ask import ASK_PARAM
 from airflow_approvals.enforcement import execution_hooks, guard, parents, rings
 from airflow_approvals.errors import UnavailableError
+from airflow_approvals.seams import airflow_seams
 from tests.control.airflow_scene import SECRET, Airflow, Run, an_ask, task_at
 from tests.control.execution_worker import Worker, token_of
 from tests.enforcement.test_run_hooks import write_xcom

@@ -21,7 +21,7 @@ from airflow_approvals.enforcement.override_calls import Override, recognise
 from airflow_approvals.store.tables import ActorRow
 from tests.control.airflow_database import write_dag
 from tests.control.airflow_scene import ALICE, CAROL, DAG_ID, Airflow, Run
-from tests.control.test_airflow_seams_people import asset_id, feed
+from tests.seams.test_airflow_seams_people import asset_id, feed
 
 MALLORY = Person("mallory", "mallory")
 MARK = {"new_state": "success"}

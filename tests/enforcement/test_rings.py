@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from airflow_approvals.control import airflow_seams
 from airflow_approvals.enforcement import rings
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store.session import control_session
 from tests.control.airflow_scene import BOB, Airflow, Run, open_sink, start, task_at, use
 

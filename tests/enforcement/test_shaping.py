@@ -19,9 +19,9 @@ from sqlalchemy import delete, select, update
 from airflow_approvals.control.requesters import requesters_of
 from airflow_approvals.store.tables import ActorRow
 from tests.control.airflow_scene import DAG_ID, Airflow, Run, task_at
-from tests.control.test_airflow_seams_people import asset_id, feed
 from tests.control.test_requesters import automatic
 from tests.enforcement.test_guards import Admin, signed_in
+from tests.seams.test_airflow_seams_people import asset_id, feed
 
 
 @pytest.fixture

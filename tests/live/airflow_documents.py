@@ -19,7 +19,7 @@ class PatientTransport(httpx.HTTPTransport):
     Airflow writes its log on the event loop. On SQLite that waits for a writer whose commit waits
     for the same loop, until the wait for the lock is over: five seconds, and longer is no cure. On
     PostgreSQL a mark changes tasks and then the run, the scheduler the run and then tasks; that
-    nothing of ours takes part in it is ``tests/control/test_airflow_seams.py``'s to show.
+    nothing of ours takes part in it is ``tests/seams/test_airflow_seams.py``'s to show.
     Every other answer, and the fifth in a row, is the test's to judge.
     """
 

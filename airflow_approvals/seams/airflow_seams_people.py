@@ -1,6 +1,6 @@
 """What Airflow knows of people: who triggered, backfilled, cleared, unpaused or fed a run.
 
-Written against Airflow 3.3; ``tests/control/test_airflow_seams_people.py`` holds a contract test
+Written against Airflow 3.3; ``tests/seams/test_airflow_seams_people.py`` holds a contract test
 for each function. Airflow records names, never ids. Its ``log`` table is purged by
 ``airflow db clean``, so what is read here is pinned with the request.
 """

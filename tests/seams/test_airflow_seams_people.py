@@ -14,7 +14,7 @@ from airflow.models.log import Log
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams_people
+from airflow_approvals.seams import airflow_seams_people
 from tests.control.airflow_scene import Airflow, Run
 
 

@@ -1,6 +1,6 @@
 """What Airflow knows of the source a task runs by.
 
-Written against Airflow 3.3; ``tests/control/test_airflow_seams_code.py`` holds a contract test for
+Written against Airflow 3.3; ``tests/seams/test_airflow_seams_code.py`` holds a contract test for
 each function. A DAG's serialized hash covers its structure: which callable a task runs is in it,
 what the callable does is not.
 """

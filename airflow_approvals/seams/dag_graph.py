@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from airflow_approvals.control import airflow_seams_runs
 from airflow_approvals.core.gate import GATE_MARKER
+from airflow_approvals.seams import airflow_seams_runs
 
 if TYPE_CHECKING:
     from airflow.models.taskinstance import TaskInstance

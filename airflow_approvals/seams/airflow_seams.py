@@ -1,7 +1,7 @@
 """Everything that leans on Airflow's internals: rows, locks, and the resume.
 
 What Airflow knows of people is in ``airflow_seams_people``. Written against Airflow 3.3;
-``tests/control/test_airflow_seams.py`` holds a contract test for each function. Locks are always
+``tests/seams/test_airflow_seams.py`` holds a contract test for each function. Locks are always
 taken in the order ``task_instance``, ``hitl_detail``, as in Airflow's own park and answer paths.
 ``dag_run`` is never locked: a mark takes it after the tasks, the scheduler takes it before them.
 """
@@ -293,7 +293,7 @@ def connection_parts(conn_id: str, team: str | None = None) -> tuple[str, ...] |
     The parts hold the password: they go into a keyed fingerprint and nowhere else.
 
     :param team: whose Connections are looked at beside those of nobody; see
-        :func:`~airflow_approvals.control.airflow_seams_connections.team_of`.
+        :func:`~airflow_approvals.seams.airflow_seams_connections.team_of`.
 
     :raises UnavailableError: when it was not found and a secrets backend could not be asked.
     """

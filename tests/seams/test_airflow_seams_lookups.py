@@ -12,10 +12,11 @@ from airflow.models.team import Team
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, registration
-from airflow_approvals.control.airflow_seams_connections import team_of
+from airflow_approvals.control import registration
 from airflow_approvals.control.pins import Pins
 from airflow_approvals.errors import UnavailableError
+from airflow_approvals.seams import airflow_seams
+from airflow_approvals.seams.airflow_seams_connections import team_of
 from tests.control.airflow_database import BUNDLE
 from tests.control.airflow_scene import DAG_ID, SECRET, Airflow, Run
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_approvals.control import git_history
-from airflow_approvals.control.git_history import Authors
+from airflow_approvals.seams import git_history
+from airflow_approvals.seams.git_history import Authors
 from tests.control.git_repository import Repository
 
 

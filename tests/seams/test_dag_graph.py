@@ -9,8 +9,8 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, task_group
 from airflow.serialization.serialized_objects import DagSerialization
 
-from airflow_approvals.control import dag_graph
 from airflow_approvals.core.gate import GATE_MARKER
+from airflow_approvals.seams import dag_graph
 from airflow_approvals.sensors.approval import ApprovalSensor
 
 REFERENCE = {"uri": "file:///m.json", "digest": "sha256:" + "0" * 64}

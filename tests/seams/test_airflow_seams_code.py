@@ -1,4 +1,4 @@
-"""Contract tests of ``control/airflow_seams_code.py`` on a real Airflow metadata database."""
+"""Contract tests of ``seams/airflow_seams_code.py`` on a real Airflow metadata database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow.sdk import DAG
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams, airflow_seams_code
+from airflow_approvals.seams import airflow_seams, airflow_seams_code
 from tests.control.airflow_database import versioned_dag, write_dag
 from tests.control.airflow_scene import DAG_ID, VERSIONED_DAG_ID, Airflow, Run, task_at
 

@@ -18,7 +18,7 @@ from airflow.utils.state import DagRunState
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
-from airflow_approvals.control import airflow_seams
+from airflow_approvals.seams import airflow_seams
 from airflow_approvals.store.session import control_session
 from tests.control.airflow_database import write_dag
 from tests.control.airflow_scene import BOB, Airflow, Run, an_ask, task_at

@@ -1,0 +1,1 @@
+"""What leans on Airflow's internals, each with a contract test, and its bundles' history."""
