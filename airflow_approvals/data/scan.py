@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from airflow_approvals.data.records import Record
 from airflow_approvals.detection.columns import column_entity, says_nothing
 from airflow_approvals.detection.engine import Engine
-from airflow_approvals.detection.findings import Finding, certain, is_plausible, occurrences
+from airflow_approvals.detection.findings import Finding, certain, occurrences, plausible
 
 BATCH_RECORDS = 256
 BATCH_CHARS = 512 * 1024
@@ -30,7 +30,7 @@ def scanned(records: Iterable[Record], engine: Engine) -> Iterator[Scanned]:
             texts = [batch[row].fields[index].text for row, index in places]
             results = engine.analyze(texts, context=context_words(column))
             for place, text, findings in zip(places, texts, results, strict=True):
-                found[place] = [*_plausible(text, findings), *_by_name(column, text)]
+                found[place] = [*plausible(findings, text), *_by_name(column, text)]
         for row, record in enumerate(batch):
             of_fields = [found[row, index] for index in range(len(record.fields))]
             yield record, _repeated(record, of_fields)
@@ -61,10 +61,6 @@ def _repeated(record: Record, found: list[list[Finding]]) -> list[list[Finding]]
         [*findings, *(again for text, kind in known.items() for again in occurrences(kind, text, field.text))]
         for field, findings in zip(record.fields, found, strict=True)
     ]
-
-
-def _plausible(text: str, findings: list[Finding]) -> list[Finding]:
-    return [finding for finding in findings if is_plausible(finding, text)]
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:

@@ -21,7 +21,9 @@ from presidio_analyzer import (
 from presidio_analyzer import predefined_recognizers as presidio
 from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
 
+from airflow_approvals.detection.addresses import address_spans
 from airflow_approvals.detection.secrets import SECRET_ENTITIES, secret_spans
+from airflow_approvals.detection.titled_names import titled_name_spans
 
 LANGUAGE = "en"
 _CERTAIN = 1.0
@@ -112,6 +114,38 @@ class SecretRecognizer(LocalRecognizer):
         return [_result(self, kind, start, end, _CERTAIN) for start, end in secret_spans(kind, text)]
 
 
+class AddressRecognizer(LocalRecognizer):
+    """Find street addresses, post-office boxes and towns with a postcode, by their form."""
+
+    def __init__(self) -> None:
+        super().__init__(supported_entities=["LOCATION"], name="Address recognizer")
+
+    def load(self) -> None:
+        """Do nothing: the patterns are compiled at import."""
+
+    def analyze(
+        self, text: str, entities: list[str], nlp_artifacts: NlpArtifacts | None = None
+    ) -> list[RecognizerResult]:
+        """Return the addresses in a text, each from its number to its postcode."""
+        return [_result(self, "LOCATION", start, end, _LIKELY) for start, end in address_spans(text)]
+
+
+class TitledNameRecognizer(LocalRecognizer):
+    """Find people by the title, the greeting or the introduction in front of their name."""
+
+    def __init__(self) -> None:
+        super().__init__(supported_entities=["PERSON"], name="Titled name recognizer")
+
+    def load(self) -> None:
+        """Do nothing: the patterns are compiled at import."""
+
+    def analyze(
+        self, text: str, entities: list[str], nlp_artifacts: NlpArtifacts | None = None
+    ) -> list[RecognizerResult]:
+        """Return the names in a text that a word in front of them gives away."""
+        return [_result(self, "PERSON", start, end, _LIKELY) for start, end in titled_name_spans(text)]
+
+
 class NamedValueRecognizer(LocalRecognizer):
     """Find people and places where a key beside them says so, as in ``"user": "Ada Lovelace"``.
 
@@ -184,6 +218,8 @@ def _own(wide: bool) -> Iterator[EntityRecognizer]:
         patterns=[Pattern("Mastercard 2-series", _TWO_SERIES, 0.3)], name="Mastercard2SeriesRecognizer"
     )
     yield NamedValueRecognizer()
+    yield AddressRecognizer()
+    yield TitledNameRecognizer()
     yield from (SecretRecognizer(entity_type) for entity_type in SECRET_ENTITIES)
     for kind in _COUNTRIES + (_UNCERTAIN if wide else ()):
         yield kind(supported_language=LANGUAGE)
