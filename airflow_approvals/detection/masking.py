@@ -14,10 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from airflow_approvals.detection.findings import Finding
-from airflow_approvals.detection.profiles import Profile, Transformation
+from airflow_approvals.detection.generalising import generalised
+from airflow_approvals.detection.profiles import Profile, Transformation, Treatment
 from airflow_approvals.detection.secrets import SECRET_ENTITIES
 
 PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_]*)>")
+_SIGN = re.compile(r"[^\W_]|_")
 _VISIBLE = re.compile(r"[^\W_]")
 _NEWLINES = re.compile(r"(\r\n|\r|\n)")
 
@@ -108,19 +110,29 @@ def _rank(finding: Finding) -> tuple[bool, int, float, str]:
 
 
 def _transformed(value: str, entity_type: str, profile: Profile) -> str:
-    transformation = profile.treatment(entity_type).transformation
+    treatment = profile.treatment(entity_type)
     if entity_type in SECRET_ENTITIES:
-        return _one_line(value, entity_type, transformation)
+        return _one_line(value, entity_type, treatment)
     lines = _NEWLINES.split(value)
     return "".join(
-        part if index % 2 or not part.strip() else _one_line(part, entity_type, transformation)
+        part if index % 2 or not part.strip() else _one_line(part, entity_type, treatment)
         for index, part in enumerate(lines)
     )
 
 
-def _one_line(value: str, entity_type: str, transformation: Transformation) -> str:
-    if transformation is Transformation.REDACT:
+def _one_line(value: str, entity_type: str, treatment: Treatment) -> str:
+    if treatment.transformation is Transformation.REDACT:
         return ""
-    if transformation is Transformation.MASK:
-        return re.sub(r"[^\W_]|_", "*", value)
-    return f"<{entity_type}>"
+    if treatment.transformation is Transformation.MASK:
+        return _starred(value, treatment.show_last)
+    coarser = None
+    if treatment.transformation is Transformation.GENERALISE:
+        coarser = generalised(value, entity_type, treatment.to)
+    return coarser or f"<{entity_type}>"
+
+
+def _starred(value: str, show_last: int) -> str:
+    """Put a star for every letter and digit but the last ones; a value that is hardly longer shows none."""
+    signs = list(_SIGN.finditer(value))
+    shown = signs[-show_last].start() if show_last and len(signs) >= 3 * show_last else len(value)
+    return _SIGN.sub("*", value[:shown]) + value[shown:]

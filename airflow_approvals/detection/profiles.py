@@ -20,10 +20,13 @@ import yaml
 
 from airflow_approvals.core.digest import document_digest
 from airflow_approvals.core.documents import Fields
+from airflow_approvals.detection.generalising import LEVELS, MONTH
 from airflow_approvals.detection.secrets import SECRET_ENTITIES
 from airflow_approvals.errors import ConfigurationError, ContractError
 
 PROFILE_VERSION = 1
+#: Source: PCI DSS 4.0, requirement 3.4.1: at most the first six and the last four digits are displayed.
+MAX_SHOWN = 4
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -31,21 +34,39 @@ class Transformation(enum.StrEnum):
     """What becomes of a finding.
 
     ``replace`` puts ``<ENTITY_TYPE>`` in its place, ``mask`` one ``*`` for every letter or
-    digit, ``redact`` nothing; ``keep`` leaves it.
+    digit, ``redact`` nothing; ``generalise`` makes a date, an IP address or a postcode coarser and
+    replaces what it does not understand; ``keep`` leaves it.
     """
 
     REPLACE = "replace"
     MASK = "mask"
     REDACT = "redact"
+    GENERALISE = "generalise"
     KEEP = "keep"
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """How one entity type is treated; ``threshold`` is a score from 0 to 1, inclusive."""
+    """How one entity type is treated.
+
+    ``threshold`` is a score from 0 to 1, inclusive. ``to`` is how coarse ``generalise`` makes a date:
+    ``month`` or ``year``. ``show_last`` is how many of the last characters ``mask`` leaves: 0 to 4.
+    """
 
     transformation: Transformation
     threshold: float
+    to: str = MONTH
+    show_last: int = 0
+
+    @property
+    def document(self) -> list[Any]:
+        """What it says, without what says nothing: a digest outlives new keys."""
+        said: list[Any] = [str(self.transformation), _thousandths(self.threshold)]
+        if self.transformation is Transformation.GENERALISE:
+            said.append({"to": self.to})
+        if self.show_last:
+            said.append({"show_last": self.show_last})
+        return said
 
 
 @dataclass(frozen=True)
@@ -81,8 +102,7 @@ class Profile:
                 "threshold": _thousandths(self.threshold),
                 "default": str(self.default),
                 "entities": [
-                    [kind, str(treatment.transformation), _thousandths(treatment.threshold)]
-                    for kind, treatment in sorted(self.entities.items())
+                    [kind, *treatment.document] for kind, treatment in sorted(self.entities.items())
                 ],
             }
         )
@@ -139,7 +159,8 @@ def _parse(text: str, where: str) -> Profile:
     except ContractError as error:
         raise ConfigurationError(
             f"The masking profile {where} is wrong: {error.message}",
-            "Its keys are version, name, description, threshold, default and entities.",
+            "Its keys are version, name, description, threshold, default and entities; those of an entity "
+            "type are transformation, threshold, to and show_last.",
         ) from None
 
 
@@ -166,12 +187,29 @@ def _entities(document: Any, default: Transformation, threshold: float) -> dict[
 def _treatment(kind: str, item: Any, default: Transformation, threshold: float) -> Treatment:
     fields = Fields(item, f"profile: {kind}")
     word = fields.optional_text("transformation")
-    own = fields.raw("threshold")
+    own, to, last = (fields.raw(name) for name in ("threshold", "to", "show_last"))
     fields.end()
+    transformation = default if word is None else _transformation(word, kind)
     return Treatment(
-        default if word is None else _transformation(word, kind),
+        transformation,
         threshold if own is None else _threshold(own, kind),
+        MONTH if to is None else _level(to, kind, transformation),
+        0 if last is None else _shown(last, kind, transformation),
     )
+
+
+def _level(value: Any, kind: str, transformation: Transformation) -> str:
+    if value not in LEVELS or transformation is not Transformation.GENERALISE:
+        raise ContractError(f"profile: {kind}: to is {' or '.join(LEVELS)}, and goes with generalise.")
+    return str(value)
+
+
+def _shown(value: Any, kind: str, transformation: Transformation) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_SHOWN or transformation is not Transformation.MASK:
+        raise ContractError(f"profile: {kind}: show_last is 0 to {MAX_SHOWN}, and goes with mask.")
+    if value and kind in SECRET_ENTITIES:
+        raise ContractError(f"profile: {kind} is a secret; nothing of it can be shown.")
+    return value
 
 
 def _transformation(word: str, where: str) -> Transformation:

@@ -21,7 +21,8 @@ class MaskDataOperator(BaseOperator):
 
     :param source: one file, a glob or a folder: a local path or any URI Airflow can open.
     :param target: the folder to write; it must not exist yet, so name the run in it.
-    :param profile: name of a masking profile (``llm-training``, ``logs``) or path to a YAML file.
+    :param profile: name of a masking profile (``llm-training``, ``logs``, ``gdpr``, ``pci``,
+        ``hipaa-safe-harbor``) or path to a YAML file.
     :param conn_id: the Connection to open source and target with.
     """
 
