@@ -16,9 +16,13 @@ def mask(args: Namespace) -> None:
     from airflow_approvals.data.masking import mask_data
     from airflow_approvals.data.references import load_manifest
     from airflow_approvals.operators.model import configured_model
+    from airflow_approvals.operators.pseudonym_key import pseudonym_key
 
     try:
-        reference = mask_data(args.source, args.target, profile=args.profile, model=configured_model())
+        key = pseudonym_key(args.key_conn_id)
+        reference = mask_data(
+            args.source, args.target, profile=args.profile, model=configured_model(), key=key
+        )
         manifest = load_manifest(reference)
     except ApprovalsError as error:
         raise _exit(error) from None

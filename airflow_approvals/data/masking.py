@@ -20,8 +20,9 @@ from airflow_approvals.data.scan import scanned
 from airflow_approvals.data.sources import Source, resolve_source
 from airflow_approvals.data.staging import Staging
 from airflow_approvals.detection.engine import Engine
-from airflow_approvals.detection.masking import mask_text
+from airflow_approvals.detection.masking import mask_text, require_key
 from airflow_approvals.detection.profiles import Profile, load_profile
+from airflow_approvals.detection.pseudonyms import PseudonymKey
 from airflow_approvals.errors import DataError, DetectionError
 
 
@@ -33,6 +34,7 @@ def mask_data(
     engine: Engine | None = None,
     model: str | None = None,
     conn_id: str | None = None,
+    key: PseudonymKey | None = None,
 ) -> Reference:
     """Write a masked copy of the source, and its manifest last.
 
@@ -42,19 +44,21 @@ def mask_data(
     :param engine: what scans; one for the profile is made when there is none.
     :param model: the language model of the engine that is made.
     :param conn_id: the Connection to open source and target with.
+    :param key: what pseudonyms are made with, where the profile makes any.
     :returns: where the manifest lies, and its digest.
     :raises DataError: when source or target are not as they should be; nothing is written then.
     :raises DetectionError: when a scan cannot be carried out; nothing is written then.
-    :raises ConfigurationError: when there is no such profile.
+    :raises ConfigurationError: when there is no such profile, or it takes a key and there is none.
     """
     treatments = load_profile(profile)
+    require_key(treatments, key)
     found = resolve_source(source, conn_id)
     place = Place.of(target, conn_id)
     _refuse_overlap(found, place)
     with Staging(place, found.places()) as staging:
         scanner = engine or Engine(profile=treatments, model=model)
         _require_same_profile(scanner, treatments)
-        job = _Masking(scanner, treatments)
+        job = _Masking(scanner, treatments, key if treatments.needs_key else None)
         manifest = without_values(
             f"Masking {Place.of(source, conn_id).shown}", lambda: job.run(found, staging.partial)
         )
@@ -66,9 +70,10 @@ def mask_data(
 class _Masking:
     """One masked copy under way."""
 
-    def __init__(self, engine: Engine, profile: Profile) -> None:
+    def __init__(self, engine: Engine, profile: Profile, key: PseudonymKey | None) -> None:
         self._engine = engine
         self._profile = profile
+        self._key = key
         self._names = NameScanner(engine, profile)
         self._counts: Counter[tuple[str, str]] = Counter()
 
@@ -86,9 +91,13 @@ class _Masking:
             profile=self._profile.name,
             profile_digest=self._profile.digest,
             model=self._engine.model,
-            code_version=f"airflow-approvals {__version__}; {self._engine.description}",
+            code_version=f"airflow-approvals {__version__}; {self._engine.description}{self._key_version}",
             counts=tuple(EntityCount(column, kind, count) for (column, kind), count in counts.items()),
         )
+
+    @property
+    def _key_version(self) -> str:
+        return "" if self._key is None else f"; pseudonym key {self._key.version}"
 
     def _shown_names(self, source: Source) -> dict[str, str]:
         """Two names may mask to the same; the second is numbered, before its extension."""
@@ -119,7 +128,7 @@ class _Masking:
         for record, findings in scanned(reader.records(lines), self._engine):
             replaced: dict[int, str] = {}
             for index, (field, found) in enumerate(zip(record.fields, findings, strict=True)):
-                masked = mask_text(field.text, found, self._profile)
+                masked = mask_text(field.text, found, self._profile, self._key)
                 for kind, count in masked.counts.items():
                     self._counts[field.column, kind] += count
                 if masked.text != field.text:

@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from airflow_approvals.detection.findings import Finding
 from airflow_approvals.detection.generalising import generalised
 from airflow_approvals.detection.profiles import Profile, Transformation, Treatment
+from airflow_approvals.detection.pseudonyms import PseudonymKey
 from airflow_approvals.detection.secrets import SECRET_ENTITIES
+from airflow_approvals.errors import ConfigurationError
 
-PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_]*)>")
+#: ``<PERSON>``, or a pseudonym: see :mod:`airflow_approvals.detection.pseudonyms`.
+PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_]*)(?::[a-z][a-z0-9]{0,7}\.[a-z2-7]{26})?>")
 _SIGN = re.compile(r"[^\W_]|_")
 _VISIBLE = re.compile(r"[^\W_]")
 _NEWLINES = re.compile(r"(\r\n|\r|\n)")
@@ -39,17 +42,23 @@ class _Span:
     winner: Finding
 
 
-def mask_text(text: str, findings: Sequence[Finding], profile: Profile) -> Masked:
+def mask_text(
+    text: str, findings: Sequence[Finding], profile: Profile, key: PseudonymKey | None = None
+) -> Masked:
     """Apply the profile's transformations to the findings in a text.
 
     Findings whose entity type is kept are left alone, and so is what they alone cover.
+
+    :param key: what pseudonyms are made with.
+    :raises ConfigurationError: when the profile makes pseudonyms and there is no key.
     """
+    require_key(profile, key)
     counts: Counter[str] = Counter()
     parts: list[str] = []
     position = 0
     for span in _merged(_to_mask(findings, profile)):
         kind = span.winner.entity_type
-        parts += [text[position : span.start], _transformed(text[span.start : span.end], kind, profile)]
+        parts += [text[position : span.start], _transformed(text[span.start : span.end], kind, profile, key)]
         position = span.end
         counts[kind] += 1
     return Masked("".join(parts) + text[position:], counts)
@@ -109,22 +118,34 @@ def _rank(finding: Finding) -> tuple[bool, int, float, str]:
     return secret, finding.end - finding.start, finding.score, finding.entity_type
 
 
-def _transformed(value: str, entity_type: str, profile: Profile) -> str:
+def require_key(profile: Profile, key: PseudonymKey | None) -> None:
+    """:raises ConfigurationError: when the profile makes pseudonyms and there is no key."""
+    if key is None and profile.needs_key:
+        raise ConfigurationError(
+            f"The masking profile {profile.name!r} makes pseudonyms, which takes a key.",
+            "Name the Connection that holds it: key_conn_id; see docs/masking.md.",
+        )
+
+
+def _transformed(value: str, entity_type: str, profile: Profile, key: PseudonymKey | None) -> str:
     treatment = profile.treatment(entity_type)
     if entity_type in SECRET_ENTITIES:
-        return _one_line(value, entity_type, treatment)
+        # Passwords are few and used again: a name that is theirs alone would say too much.
+        return _one_line(value, entity_type, treatment, None)
     lines = _NEWLINES.split(value)
     return "".join(
-        part if index % 2 or not part.strip() else _one_line(part, entity_type, treatment)
+        part if index % 2 or not part.strip() else _one_line(part, entity_type, treatment, key)
         for index, part in enumerate(lines)
     )
 
 
-def _one_line(value: str, entity_type: str, treatment: Treatment) -> str:
+def _one_line(value: str, entity_type: str, treatment: Treatment, key: PseudonymKey | None) -> str:
     if treatment.transformation is Transformation.REDACT:
         return ""
     if treatment.transformation is Transformation.MASK:
         return _starred(value, treatment.show_last)
+    if treatment.transformation is Transformation.PSEUDONYM and key is not None:
+        return key.pseudonym(value, entity_type)
     coarser = None
     if treatment.transformation is Transformation.GENERALISE:
         coarser = generalised(value, entity_type, treatment.to)

@@ -35,13 +35,15 @@ class Transformation(enum.StrEnum):
 
     ``replace`` puts ``<ENTITY_TYPE>`` in its place, ``mask`` one ``*`` for every letter or
     digit, ``redact`` nothing; ``generalise`` makes a date, an IP address or a postcode coarser and
-    replaces what it does not understand; ``keep`` leaves it.
+    replaces what it does not understand; ``pseudonym`` gives each value a name of its own by a key, the
+    same wherever the key is used; ``keep`` leaves it.
     """
 
     REPLACE = "replace"
     MASK = "mask"
     REDACT = "redact"
     GENERALISE = "generalise"
+    PSEUDONYM = "pseudonym"
     KEEP = "keep"
 
 
@@ -86,6 +88,12 @@ class Profile:
     def treatment(self, entity_type: str) -> Treatment:
         """Return what holds for this entity type."""
         return self.entities.get(entity_type, Treatment(self.default, self.threshold))
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether any entity type gets pseudonyms, which take a key."""
+        used = [self.default, *(treatment.transformation for treatment in self.entities.values())]
+        return Transformation.PSEUDONYM in used
 
     @property
     def lowest_threshold(self) -> float:

@@ -24,29 +24,41 @@ class MaskDataOperator(BaseOperator):
     :param profile: name of a masking profile (``llm-training``, ``logs``, ``gdpr``, ``pci``,
         ``hipaa-safe-harbor``) or path to a YAML file.
     :param conn_id: the Connection to open source and target with.
+    :param key_conn_id: the Connection that holds the key, for a profile that makes pseudonyms: the key in
+        base 64 as its password (32 bytes at least), its version as its login (``k1`` without one).
     """
 
     template_fields: Sequence[str] = ("source", "target", "profile")
     ui_color = "#d9ead3"
 
     def __init__(
-        self, *, source: str, target: str, profile: str, conn_id: str | None = None, **kwargs: Any
+        self,
+        *,
+        source: str,
+        target: str,
+        profile: str,
+        conn_id: str | None = None,
+        key_conn_id: str | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.source = source
         self.target = target
         self.profile = profile
         self.conn_id = conn_id
+        self.key_conn_id = key_conn_id
 
     def execute(self, context: Context) -> dict[str, str]:
         """Mask, and return the manifest's reference.
 
         :raises DataError: when source or target are not as they should be.
         :raises DetectionError: when a scan cannot be carried out.
+        :raises ConfigurationError: when the profile takes a key and there is none.
         """
         from airflow_approvals.data.masking import mask_data
         from airflow_approvals.data.references import load_manifest
         from airflow_approvals.operators.model import configured_model
+        from airflow_approvals.operators.pseudonym_key import pseudonym_key
 
         reference = mask_data(
             str(self.source),
@@ -54,6 +66,7 @@ class MaskDataOperator(BaseOperator):
             profile=self.profile,
             model=configured_model(),
             conn_id=self.conn_id,
+            key=pseudonym_key(self.key_conn_id),
         )
         manifest = load_manifest(reference)
         totals = manifest_totals((count.entity_type, count.count) for count in manifest.counts)
