@@ -22,6 +22,7 @@ from presidio_analyzer import predefined_recognizers as presidio
 from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
 
 from airflow_approvals.detection.addresses import address_spans
+from airflow_approvals.detection.phones import SharedPhoneRecognizer
 from airflow_approvals.detection.secrets import SECRET_ENTITIES, secret_spans
 from airflow_approvals.detection.titled_names import titled_name_spans
 
@@ -207,6 +208,7 @@ def build_registry(nlp_engine: NlpEngine, *, wide: bool) -> RecognizerRegistry:
     registry = RecognizerRegistry(supported_languages=[LANGUAGE])
     registry.load_predefined_recognizers(languages=[LANGUAGE], nlp_engine=nlp_engine)
     registry.remove_recognizer("EmailRecognizer")
+    registry.remove_recognizer("PhoneRecognizer")
     for recognizer in _own(wide):
         registry.add_recognizer(recognizer)
     return registry
@@ -214,6 +216,7 @@ def build_registry(nlp_engine: NlpEngine, *, wide: bool) -> RecognizerRegistry:
 
 def _own(wide: bool) -> Iterator[EntityRecognizer]:
     yield OfflineEmailRecognizer(name="EmailRecognizer")
+    yield SharedPhoneRecognizer(name="PhoneRecognizer")
     yield presidio.CreditCardRecognizer(
         patterns=[Pattern("Mastercard 2-series", _TWO_SERIES, 0.3)], name="Mastercard2SeriesRecognizer"
     )
