@@ -12,7 +12,7 @@ PARALLEL := -n 3
 # An Airflow is several processes that import the same thousands of modules: keep what Python compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-up demo-down test lint bench bench-policy bench-channels soak
+.PHONY: demo demo-up demo-down test lint bench bench-policy bench-channels bench-masking soak
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -41,6 +41,9 @@ bench-policy: $(READY)
 
 bench-channels: $(READY)
 	@$(BIN)/python benchmarks/channels.py
+
+bench-masking: $(READY)
+	@$(BIN)/python benchmarks/masking.py
 
 soak: $(READY)
 	APPROVALS_SOAK=1 $(PYTEST) -m soak --durations=20

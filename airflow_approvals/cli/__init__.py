@@ -26,6 +26,7 @@ ARG_LIMIT = Arg(("--limit",), help="At most so many, newest first", type=int, de
 ARG_POLICY = Arg(("path",), help="Policy file; [approvals] policy_file by default", nargs="?", default=None)
 ARG_KEY_FILE = Arg(("path",), help="Where to write the new private key; must not exist")
 ARG_SOURCE = Arg(("source",), help="A file, a glob or a folder")
+ARG_TIER = Arg(("--tier",), default="faithful", help="faithful, or patterns: without a language model")
 ARG_KEY = Arg(("--key-conn-id",), help="The Connection that holds the key, for a profile with pseudonyms")
 ARG_TARGET = Arg(("target",), help="Where the masked copy goes; must not exist")
 ARG_PROFILE = Arg(("--profile",), help="Masking profile, by name or file", default="llm-training")
@@ -148,7 +149,9 @@ def get_cli_commands() -> list[CLICommand]:
         ),
         _command("custodian", "Run the custodian", "custodian.custodian", ARG_ONCE),
         _command("dispatcher", "Run the dispatcher in a process of its own", "requests.dispatcher"),
-        _command("mask", "Write a masked copy", "data.mask", ARG_SOURCE, ARG_TARGET, ARG_PROFILE, ARG_KEY),
+        _command(
+            "mask", "Write a masked copy", "data.mask", ARG_SOURCE, ARG_TARGET, ARG_PROFILE, ARG_TIER, ARG_KEY
+        ),
         _command("classify", "Scan data and say how sensitive it is", "data.classify", ARG_SOURCE, ARG_JSON),
     )
     return [

@@ -21,7 +21,12 @@ def mask(args: Namespace) -> None:
     try:
         key = pseudonym_key(args.key_conn_id)
         reference = mask_data(
-            args.source, args.target, profile=args.profile, model=configured_model(), key=key
+            args.source,
+            args.target,
+            profile=args.profile,
+            model=configured_model(),
+            tier=args.tier,
+            key=key,
         )
         manifest = load_manifest(reference)
     except ApprovalsError as error:

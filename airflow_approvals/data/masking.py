@@ -19,7 +19,7 @@ from airflow_approvals.data.records import Reader, unique
 from airflow_approvals.data.scan import scanned
 from airflow_approvals.data.sources import Source, resolve_source
 from airflow_approvals.data.staging import Staging
-from airflow_approvals.detection.engine import Engine
+from airflow_approvals.detection.engine import FAITHFUL, Engine
 from airflow_approvals.detection.masking import mask_text, require_key
 from airflow_approvals.detection.profiles import Profile, load_profile
 from airflow_approvals.detection.pseudonyms import PseudonymKey
@@ -33,6 +33,7 @@ def mask_data(
     profile: str | Profile,
     engine: Engine | None = None,
     model: str | None = None,
+    tier: str = FAITHFUL,
     conn_id: str | None = None,
     key: PseudonymKey | None = None,
 ) -> Reference:
@@ -43,6 +44,7 @@ def mask_data(
     :param profile: name or YAML path of the masking profile.
     :param engine: what scans; one for the profile is made when there is none.
     :param model: the language model of the engine that is made.
+    :param tier: what that engine looks for: ``faithful``, or ``patterns`` without a language model.
     :param conn_id: the Connection to open source and target with.
     :param key: what pseudonyms are made with, where the profile makes any.
     :returns: where the manifest lies, and its digest.
@@ -56,7 +58,7 @@ def mask_data(
     place = Place.of(target, conn_id)
     _refuse_overlap(found, place)
     with Staging(place, found.places()) as staging:
-        scanner = engine or Engine(profile=treatments, model=model)
+        scanner = engine or Engine(tier, profile=treatments, model=model)
         _require_same_profile(scanner, treatments)
         job = _Masking(scanner, treatments, key if treatments.needs_key else None)
         manifest = without_values(

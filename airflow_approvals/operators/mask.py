@@ -24,6 +24,8 @@ class MaskDataOperator(BaseOperator):
     :param profile: name of a masking profile (``llm-training``, ``logs``, ``gdpr``, ``pci``,
         ``hipaa-safe-harbor``) or path to a YAML file.
     :param conn_id: the Connection to open source and target with.
+    :param tier: what is looked for: ``faithful``, or ``patterns``: no language model, for logs at volume.
+        The manifest names the tier; the scan afterwards looks for names all the same.
     :param key_conn_id: the Connection that holds the key, for a profile that makes pseudonyms: the key in
         base 64 as its password (32 bytes at least), its version as its login (``k1`` without one).
     """
@@ -38,6 +40,7 @@ class MaskDataOperator(BaseOperator):
         target: str,
         profile: str,
         conn_id: str | None = None,
+        tier: str = "faithful",
         key_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -46,6 +49,7 @@ class MaskDataOperator(BaseOperator):
         self.target = target
         self.profile = profile
         self.conn_id = conn_id
+        self.tier = tier
         self.key_conn_id = key_conn_id
 
     def execute(self, context: Context) -> dict[str, str]:
@@ -65,6 +69,7 @@ class MaskDataOperator(BaseOperator):
             str(self.target),
             profile=self.profile,
             model=configured_model(),
+            tier=self.tier,
             conn_id=self.conn_id,
             key=pseudonym_key(self.key_conn_id),
         )

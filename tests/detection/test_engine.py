@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import traceback
+from pathlib import Path
 
 import pytest
 from presidio_analyzer import BatchAnalyzerEngine, LocalRecognizer
@@ -64,8 +65,51 @@ def test_engine_works_without_a_network_and_names_a_missing_model() -> None:
     assert "airflow-approvals[demo-model]" in done.stdout
 
 
+def test_patterns_take_no_model_and_find_what_has_a_form() -> None:
+    engine = Engine("patterns", profile="llm-training")
+    assert (engine.model, "patterns" in engine.description) == ("none", True)
+    texts = [
+        "call (212) 555-0187 or carol@example.com",
+        "card number 4111 1111 1111 1111",
+        "Frau Wójcik, IBAN DE89370400440532013000",
+        "Ada Lovelace lives in Paris",
+    ]
+    found = [{finding.entity_type for finding in findings} for findings in engine.analyze(texts)]
+    assert {"PHONE_NUMBER", "EMAIL_ADDRESS"} <= found[0]
+    assert "CREDIT_CARD" in found[1]
+    assert {"PERSON", "IBAN_CODE"} <= found[2]
+    assert found[3] == set(), "a name without a form takes a model"
+
+
+def test_patterns_find_what_the_faithful_tier_finds_without_its_model() -> None:
+    texts = [value for _, value in canaries.ALL.values()]
+    texts += [f"my account number is {number}" for number in ("12345678901", "078-05-1120", "A1234567")]
+
+    def by_form(engine: Engine) -> list[set[tuple[str, int, int]]]:
+        return [
+            {
+                (f.entity_type, f.start, f.end)
+                for f in findings
+                if (f.recognition_metadata or {}).get("recognizer_name") != "SpacyRecognizer"
+            }
+            for findings in engine.analyze(texts)
+        ]
+
+    assert by_form(Engine("patterns")) == by_form(Engine())
+
+
+def test_patterns_load_no_model(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom airflow_approvals.detection import Engine\n"
+        "import spacy\nspacy.load = lambda *a, **k: sys.exit('a model was loaded')\n"
+        "print(len(Engine('patterns').analyze(['ip 203.0.113.77'])[0]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()[:1] > "0") == (0, True), done.stderr
+
+
 def test_unknown_tier_is_one_clear_error() -> None:
-    with pytest.raises(DetectionError, match="no engine tier 'quick'"):
+    with pytest.raises(DetectionError, match=r"no engine tier 'quick'.*faithful and patterns"):
         Engine(tier="quick")
 
 
@@ -108,8 +152,8 @@ def test_pattern_that_runs_out_of_time_stops_the_scan(caplog: pytest.LogCaptureF
 def test_equal_texts_are_analysed_once_and_empty_ones_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = masking_engine()
     seen: list[str] = []
-    run = engine._run
-    monkeypatch.setattr(engine, "_run", lambda texts, context: seen.extend(texts) or run(texts, context))
+    run = engine._guarded
+    monkeypatch.setattr(engine, "_guarded", lambda texts, context: seen.extend(texts) or run(texts, context))
     found = engine.analyze(["carol@example.com", "", "carol@example.com", "  "])
     assert seen == ["carol@example.com"]
     assert [len(f) > 0 for f in found] == [True, False, True, False]
