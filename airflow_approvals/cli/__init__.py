@@ -27,6 +27,7 @@ ARG_POLICY = Arg(("path",), help="Policy file; [approvals] policy_file by defaul
 ARG_KEY_FILE = Arg(("path",), help="Where to write the new private key; must not exist")
 ARG_SOURCE = Arg(("source",), help="A file, a glob or a folder")
 ARG_TIER = Arg(("--tier",), default="faithful", help="faithful, or patterns: without a language model")
+ARG_PROCESSES = Arg(("--processes",), type=int, help="How many processes scan, 1 by default")
 ARG_KEY = Arg(("--key-conn-id",), help="The Connection that holds the key, for a profile with pseudonyms")
 ARG_TARGET = Arg(("target",), help="Where the masked copy goes; must not exist")
 ARG_PROFILE = Arg(("--profile",), help="Masking profile, by name or file", default="llm-training")

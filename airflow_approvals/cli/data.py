@@ -26,6 +26,7 @@ def mask(args: Namespace) -> None:
             profile=args.profile,
             model=configured_model(),
             tier=args.tier,
+            processes=args.processes,
             key=key,
         )
         manifest = load_manifest(reference)

@@ -15,7 +15,7 @@ from airflow_approvals.core.evidence import ColumnEvidence, Evidence
 from airflow_approvals.core.manifest import Manifest, Reference
 from airflow_approvals.data import reasons
 from airflow_approvals.data.faults import without_values
-from airflow_approvals.data.formats import reader_for
+from airflow_approvals.data.formats import is_packed, reader_for
 from airflow_approvals.data.lines import HashedLines
 from airflow_approvals.data.masking import line_count
 from airflow_approvals.data.names import NAME_COLUMN, NameScanner
@@ -122,7 +122,7 @@ class _Scan:
         before = names.counts.copy()
         try:
             with place.reading(shown) as stream:
-                lines = HashedLines(stream, shown, at_most)
+                lines = HashedLines(stream, shown, at_most, packed=is_packed(name))
                 self._contents(lines, name, shown, names, before)
                 lines.drain()
                 return lines.digest

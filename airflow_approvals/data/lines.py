@@ -1,4 +1,4 @@
-"""From bytes to lines: bounded, decoded strictly, hashed on the way."""
+"""From bytes to lines: bounded, unpacked, decoded strictly, hashed on the way."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from airflow_approvals.data import reasons
+from airflow_approvals.data.compression import Gunzip
 from airflow_approvals.errors import DataError, FormatError, IntegrityError
 
 #: The longest line (for CSV, the longest record) that is read, in bytes.
@@ -21,13 +22,19 @@ class HashedLines:
     :param stream: opened for reading bytes; read once, from start to end.
     :param name: how to name the object in an error.
     :param at_most: how many bytes it may have; what is longer is not read to its end.
+    :param packed: whether the bytes are gzip; digest and size are of the bytes as they lie.
     """
 
-    def __init__(self, stream: BinaryIO, name: str, at_most: int | None = None) -> None:
+    def __init__(
+        self, stream: BinaryIO, name: str, at_most: int | None = None, *, packed: bool = False
+    ) -> None:
         self._stream = stream
         self._name = name
         self._at_most = at_most
         self._hash = hashlib.sha256()
+        self._gunzip = Gunzip(name) if packed else None
+        self._pieces: Iterator[bytes] = iter(())
+        self._is_empty = True
         self.size = 0
         self.has_bom = False
 
@@ -39,7 +46,7 @@ class HashedLines:
     def __iter__(self) -> Iterator[str]:
         """Yield the lines with their line ends, without a byte order mark.
 
-        :raises FormatError: when a line is too long or not UTF-8, or the object is empty.
+        :raises FormatError: when a line is too long or not UTF-8, or the object is empty or damaged.
         :raises DataError: when the stream cannot be read.
         :raises IntegrityError: when there is more of it than there may be.
         """
@@ -50,14 +57,14 @@ class HashedLines:
                 text = text[1:]
             if text:
                 yield text
-        if self.size == 0:
+        if self._is_empty:
             raise FormatError(
                 f"{self._name} is empty.", "Leave it out, or write it again.", reason=reasons.EMPTY
             )
 
     def drain(self) -> None:
         """Read and hash what is left."""
-        while self._chunk():
+        while self._read():
             pass
 
     def _lines(self) -> Iterator[bytes]:
@@ -76,6 +83,22 @@ class HashedLines:
             yield b"".join(pending)
 
     def _chunk(self) -> bytes:
+        chunk = self._read() if self._gunzip is None else self._unpacked(self._gunzip)
+        self._is_empty = self._is_empty and not chunk
+        return chunk
+
+    def _unpacked(self, gunzip: Gunzip) -> bytes:
+        while True:
+            piece = next(self._pieces, b"")
+            if piece:
+                return piece
+            packed = self._read()
+            if not packed:
+                gunzip.finish()
+                return b""
+            self._pieces = gunzip.feed(packed)
+
+    def _read(self) -> bytes:
         failure = ""
         chunk = b""
         try:

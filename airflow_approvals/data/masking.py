@@ -10,8 +10,9 @@ from typing import BinaryIO
 from airflow_approvals import __version__
 from airflow_approvals.core.digest import canonical_bytes
 from airflow_approvals.core.manifest import EntityCount, Manifest, ObjectEntry, Reference
+from airflow_approvals.data.compression import Gzip
 from airflow_approvals.data.faults import without_values
-from airflow_approvals.data.formats import extension, reader_for
+from airflow_approvals.data.formats import extension, is_packed, reader_for
 from airflow_approvals.data.lines import BOM, HashedLines
 from airflow_approvals.data.names import NAME_COLUMN, NameScanner
 from airflow_approvals.data.places import MANIFEST_NAME, Place
@@ -34,6 +35,7 @@ def mask_data(
     engine: Engine | None = None,
     model: str | None = None,
     tier: str = FAITHFUL,
+    processes: int | None = None,
     conn_id: str | None = None,
     key: PseudonymKey | None = None,
 ) -> Reference:
@@ -45,6 +47,7 @@ def mask_data(
     :param engine: what scans; one for the profile is made when there is none.
     :param model: the language model of the engine that is made.
     :param tier: what that engine looks for: ``faithful``, or ``patterns`` without a language model.
+    :param processes: how many processes that engine scans with, 1 by default.
     :param conn_id: the Connection to open source and target with.
     :param key: what pseudonyms are made with, where the profile makes any.
     :returns: where the manifest lies, and its digest.
@@ -58,12 +61,16 @@ def mask_data(
     place = Place.of(target, conn_id)
     _refuse_overlap(found, place)
     with Staging(place, found.places()) as staging:
-        scanner = engine or Engine(tier, profile=treatments, model=model)
+        scanner = engine or Engine(tier, profile=treatments, model=model, processes=processes)
         _require_same_profile(scanner, treatments)
         job = _Masking(scanner, treatments, key if treatments.needs_key else None)
-        manifest = without_values(
-            f"Masking {Place.of(source, conn_id).shown}", lambda: job.run(found, staging.partial)
-        )
+        try:
+            manifest = without_values(
+                f"Masking {Place.of(source, conn_id).shown}", lambda: job.run(found, staging.partial)
+            )
+        finally:
+            if engine is None:
+                scanner.close()
         staging.partial.child(MANIFEST_NAME).write_bytes(canonical_bytes(manifest.to_document()))
         staging.publish(last=MANIFEST_NAME)
     return Reference(place.child(MANIFEST_NAME).uri, manifest.digest)
@@ -116,14 +123,13 @@ class _Masking:
 
     def _object(self, source: Place, target: Place, shown: str, reader: Reader) -> ObjectEntry:
         with source.reading(shown) as stream, target.writing(shown) as output:
-            lines = HashedLines(stream, shown)
+            lines = HashedLines(stream, shown, packed=is_packed(shown))
             sink = _HashedOutput(output, shown)
-            rows = 0
+            rows, mark = 0, BOM
             for text, counted in self._masked(reader, lines):
-                if sink.size == 0 and lines.has_bom:
-                    sink.write(BOM)
-                sink.write(text)
-                rows += counted
+                sink.write(mark + text if lines.has_bom else text)
+                rows, mark = rows + counted, ""
+            sink.end()
         return ObjectEntry(shown, sink.digest, sink.size, rows, reader.format, tuple(reader.columns))
 
     def _masked(self, reader: Reader, lines: HashedLines) -> Iterator[tuple[str, int]]:
@@ -140,12 +146,13 @@ class _Masking:
 
 
 class _HashedOutput:
-    """Writes text as UTF-8 and hashes it on the way."""
+    """Writes text as UTF-8, packed where the name says so, and hashes what is written."""
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
         self._stream = stream
         self._name = name
         self._hash = hashlib.sha256()
+        self._gzip = Gzip() if is_packed(name) else None
         self.size = 0
 
     @property
@@ -154,6 +161,13 @@ class _HashedOutput:
 
     def write(self, text: str) -> None:
         data = text.encode("utf-8")
+        self._put(data if self._gzip is None else self._gzip.pack(data))
+
+    def end(self) -> None:
+        if self._gzip is not None:
+            self._put(self._gzip.end())
+
+    def _put(self, data: bytes) -> None:
         failure = ""
         try:
             self._stream.write(data)

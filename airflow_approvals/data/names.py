@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
-from airflow_approvals.data.formats import KNOWN_EXTENSIONS
+from airflow_approvals.data.formats import extension, is_known
 from airflow_approvals.detection.engine import Engine
 from airflow_approvals.detection.findings import Finding
 from airflow_approvals.detection.masking import PLACEHOLDER, mask_text, residual
@@ -59,8 +58,8 @@ class NameScanner:
         """Return a relative path whose parts are fit to be shown, and what was found in them."""
         parts, total = [], Counter[str]()
         for part in path.split("/"):
-            suffix = PurePosixPath(part).suffix
-            stem = part.removesuffix(suffix) if suffix.lower() in KNOWN_EXTENSIONS else part
+            suffix = extension(part)
+            stem = part[: len(part) - len(suffix)] if is_known(suffix) else part
             shown, found = self._looked_up(stem)
             # Angle brackets are not allowed in the file names of some systems.
             shown = PLACEHOLDER.sub(lambda match: f"_{match[1]}_", shown)

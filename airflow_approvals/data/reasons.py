@@ -9,5 +9,8 @@ EMPTY = "empty"
 MALFORMED = "malformed"
 NO_HEADER = "the first line is not a header"
 LINE_TOO_LONG = "line too long"
+COMPRESSION = "cannot be unpacked"
 
-REASONS = frozenset({UNREADABLE, UNSUPPORTED, ENCODING, EMPTY, MALFORMED, NO_HEADER, LINE_TOO_LONG})
+REASONS = frozenset(
+    {UNREADABLE, UNSUPPORTED, ENCODING, EMPTY, MALFORMED, NO_HEADER, LINE_TOO_LONG, COMPRESSION}
+)

@@ -26,6 +26,7 @@ class MaskDataOperator(BaseOperator):
     :param conn_id: the Connection to open source and target with.
     :param tier: what is looked for: ``faithful``, or ``patterns``: no language model, for logs at volume.
         The manifest names the tier; the scan afterwards looks for names all the same.
+    :param processes: how many processes scan, 1 by default; they share the model's memory.
     :param key_conn_id: the Connection that holds the key, for a profile that makes pseudonyms: the key in
         base 64 as its password (32 bytes at least), its version as its login (``k1`` without one).
     """
@@ -41,6 +42,7 @@ class MaskDataOperator(BaseOperator):
         profile: str,
         conn_id: str | None = None,
         tier: str = "faithful",
+        processes: int | None = None,
         key_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -50,6 +52,7 @@ class MaskDataOperator(BaseOperator):
         self.profile = profile
         self.conn_id = conn_id
         self.tier = tier
+        self.processes = processes
         self.key_conn_id = key_conn_id
 
     def execute(self, context: Context) -> dict[str, str]:
@@ -70,6 +73,7 @@ class MaskDataOperator(BaseOperator):
             profile=self.profile,
             model=configured_model(),
             tier=self.tier,
+            processes=self.processes,
             conn_id=self.conn_id,
             key=pseudonym_key(self.key_conn_id),
         )

@@ -71,6 +71,25 @@ def test_mask_returns_the_manifest_and_logs_counts_only(
     assert "carol" not in said
 
 
+def test_tier_and_processes_reach_the_engine_and_the_manifest(tmp_path: Path) -> None:
+    rows = "".join(f"{n},carol{n}@example.com\n" for n in range(80))
+    (tmp_path / "a.csv").write_text(f"id,email\n{rows}")
+    copies = []
+    for processes in (None, 2):
+        operator = MaskDataOperator(
+            task_id="mask",
+            source=str(tmp_path / "a.csv"),
+            target=str(tmp_path / f"out-{processes}"),
+            profile="logs",
+            tier="patterns",
+            processes=processes,
+        )
+        copies.append(load_manifest(Reference.from_document(_run(operator))))
+    assert copies[0] == copies[1], "the same copy, whatever it was made by"
+    assert (copies[0].model, "patterns" in copies[0].code_version) == ("none", True)
+    assert {count.entity_type: count.count for count in copies[0].counts} == {"EMAIL_ADDRESS": 80}
+
+
 def test_classify_returns_the_evidence_and_logs_counts_only(
     manifest: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
