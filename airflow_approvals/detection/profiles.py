@@ -89,7 +89,7 @@ class Profile:
         """Return what holds for this entity type."""
         return self.entities.get(entity_type, Treatment(self.default, self.threshold))
 
-    @property
+    @cached_property
     def needs_key(self) -> bool:
         """Whether any entity type gets pseudonyms, which take a key."""
         used = [self.default, *(treatment.transformation for treatment in self.entities.values())]

@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+from presidio_analyzer import LocalRecognizer, RecognizerResult
 
 from airflow_approvals.core.digest import canonical_bytes
 from airflow_approvals.core.evidence import Evidence
@@ -144,25 +145,29 @@ def _mask_log(source: Path, engine: Engine) -> None:
     mask_data(str(source), str(source.parent / "out"), profile="logs", engine=engine)
 
 
-class _Stumbling(Engine):
+class _Stumbling(LocalRecognizer):
     """Raises over the value itself, in the middle of the data."""
 
-    def _run(self, texts: list[str], context: list[str]) -> list[list[object]]:  # type: ignore[override]
-        for text in texts:
-            if "STUMBLE" in text:
-                raise ValueError(text)
-        return super()._run(texts, context)  # type: ignore[return-value]
+    def load(self) -> None:
+        """Do nothing."""
+
+    def analyze(self, text: str, entities: list[str], nlp_artifacts: object = None) -> list[RecognizerResult]:
+        if "STUMBLE" in text:
+            raise ValueError(text)
+        return []
 
 
+@pytest.mark.parametrize("processes", [1, 2])
 def test_value_that_raises_in_the_middle_leaves_no_target_and_no_word(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, processes: int
 ) -> None:
-    lines = ["fine"] * 600 + [f"STUMBLE {value}" for value in ONE_LINE.values()] + ["fine"] * 10
+    engine = Engine("patterns", profile="logs", processes=processes)
+    engine._analyzer.registry.add_recognizer(_Stumbling(supported_entities=["STUMBLE"]))
+    lines = [f"fine {number}" for number in range(600)]
+    lines += [f"STUMBLE {value}" for value in ONE_LINE.values()] + ["fine"] * 10
     (tmp_path / "a.log").write_text("\n".join(lines))
     with caplog.at_level(logging.DEBUG), pytest.raises(DetectionError, match="ValueError") as caught:
-        mask_data(
-            str(tmp_path / "a.log"), str(tmp_path / "out"), profile="logs", engine=_Stumbling(profile="logs")
-        )
+        _mask_log(tmp_path / "a.log", engine)
     _assert_silent("".join(traceback.format_exception(caught.value)) + caplog.text)
     error: BaseException | None = caught.value
     while error is not None:
