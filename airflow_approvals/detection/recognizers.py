@@ -21,7 +21,7 @@ from presidio_analyzer import (
 from presidio_analyzer import predefined_recognizers as presidio
 from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
 
-from airflow_approvals.detection.secrets import SECRET_ENTITIES, secret_spans
+from airflow_approvals.detection.secrets import SECRET_ENTITIES, find_secrets
 
 LANGUAGE = "en"
 _CERTAIN = 1.0
@@ -96,10 +96,10 @@ _PRIVATE_DOMAINS = (
 
 
 class SecretRecognizer(LocalRecognizer):
-    """Find one kind of secret by the patterns of :mod:`airflow_approvals.detection.secrets`."""
+    """Find secrets by the rules of :mod:`airflow_approvals.detection.secrets`: all kinds in one pass."""
 
-    def __init__(self, entity_type: str) -> None:
-        super().__init__(supported_entities=[entity_type], name=f"{entity_type} recognizer")
+    def __init__(self) -> None:
+        super().__init__(supported_entities=list(SECRET_ENTITIES), name="Secret recognizer")
 
     def load(self) -> None:
         """Do nothing: the patterns are compiled at import."""
@@ -108,8 +108,11 @@ class SecretRecognizer(LocalRecognizer):
         self, text: str, entities: list[str], nlp_artifacts: NlpArtifacts | None = None
     ) -> list[RecognizerResult]:
         """Return the secrets in a text, with their exact spans."""
-        kind = self.supported_entities[0]
-        return [_result(self, kind, start, end, _CERTAIN) for start, end in secret_spans(kind, text)]
+        return [
+            _result(self, secret.entity_type, secret.start, secret.end, _CERTAIN)
+            for secret in find_secrets(text)
+            if secret.entity_type in entities
+        ]
 
 
 class NamedValueRecognizer(LocalRecognizer):
@@ -184,6 +187,6 @@ def _own(wide: bool) -> Iterator[EntityRecognizer]:
         patterns=[Pattern("Mastercard 2-series", _TWO_SERIES, 0.3)], name="Mastercard2SeriesRecognizer"
     )
     yield NamedValueRecognizer()
-    yield from (SecretRecognizer(entity_type) for entity_type in SECRET_ENTITIES)
+    yield SecretRecognizer()
     for kind in _COUNTRIES + (_UNCERTAIN if wide else ()):
         yield kind(supported_language=LANGUAGE)
