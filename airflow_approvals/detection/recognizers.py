@@ -23,7 +23,7 @@ from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
 
 from airflow_approvals.detection.addresses import address_spans
 from airflow_approvals.detection.phones import SharedPhoneRecognizer
-from airflow_approvals.detection.secrets import SECRET_ENTITIES, secret_spans
+from airflow_approvals.detection.secrets import SECRET_ENTITIES, find_secrets
 from airflow_approvals.detection.titled_names import titled_name_spans
 
 LANGUAGE = "en"
@@ -99,10 +99,10 @@ _PRIVATE_DOMAINS = (
 
 
 class SecretRecognizer(LocalRecognizer):
-    """Find one kind of secret by the patterns of :mod:`airflow_approvals.detection.secrets`."""
+    """Find secrets by the rules of :mod:`airflow_approvals.detection.secrets`: all kinds in one pass."""
 
-    def __init__(self, entity_type: str) -> None:
-        super().__init__(supported_entities=[entity_type], name=f"{entity_type} recognizer")
+    def __init__(self) -> None:
+        super().__init__(supported_entities=list(SECRET_ENTITIES), name="Secret recognizer")
 
     def load(self) -> None:
         """Do nothing: the patterns are compiled at import."""
@@ -111,8 +111,11 @@ class SecretRecognizer(LocalRecognizer):
         self, text: str, entities: list[str], nlp_artifacts: NlpArtifacts | None = None
     ) -> list[RecognizerResult]:
         """Return the secrets in a text, with their exact spans."""
-        kind = self.supported_entities[0]
-        return [_result(self, kind, start, end, _CERTAIN) for start, end in secret_spans(kind, text)]
+        return [
+            _result(self, secret.entity_type, secret.start, secret.end, _CERTAIN)
+            for secret in find_secrets(text)
+            if secret.entity_type in entities
+        ]
 
 
 class AddressRecognizer(LocalRecognizer):
@@ -226,6 +229,6 @@ def _own(wide: bool) -> Iterator[EntityRecognizer]:
     yield NamedValueRecognizer()
     yield AddressRecognizer()
     yield TitledNameRecognizer()
-    yield from (SecretRecognizer(entity_type) for entity_type in SECRET_ENTITIES)
+    yield SecretRecognizer()
     for kind in _COUNTRIES + (_UNCERTAIN if wide else ()):
         yield kind(supported_language=LANGUAGE)
