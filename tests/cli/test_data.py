@@ -16,9 +16,15 @@ def _files(folder: Path) -> tuple[str, str]:
     return str(folder / "a.csv"), str(folder / "out")
 
 
+def _asked(source: str, target: str, profile: str) -> Namespace:
+    return Namespace(
+        source=source, target=target, profile=profile, tier="faithful", processes=None, key_conn_id=None
+    )
+
+
 def test_mask_prints_what_was_masked_and_no_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, target = _files(tmp_path)
-    mask(Namespace(source=source, target=target, profile="llm-training"))
+    mask(_asked(source, target, "llm-training"))
     said = capsys.readouterr().out
     assert "email   EMAIL_ADDRESS  1" in said
     assert f"manifest file://{target}/_manifest.json" in said
@@ -43,7 +49,7 @@ def test_classify_prints_a_table_or_json(tmp_path: Path, capsys: pytest.CaptureF
 def test_error_is_one_line_and_exit_code_1(tmp_path: Path, name: str) -> None:
     (tmp_path / "bad.csv").write_text("a,b\n1\n")
     with pytest.raises(SystemExit) as caught:
-        mask(Namespace(source=str(tmp_path / name), target=str(tmp_path / "out"), profile="logs"))
+        mask(_asked(str(tmp_path / name), str(tmp_path / "out"), "logs"))
     assert str(caught.value.code).startswith("approvals: ")
     assert "\n" not in str(caught.value.code)
     with pytest.raises(SystemExit):

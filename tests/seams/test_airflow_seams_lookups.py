@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from airflow import configuration
 from airflow.models.connection import Connection
+from airflow.models.dag import clear_team_name_cache
 from airflow.models.dagbundle import DagBundleModel
 from airflow.models.team import Team
 from sqlalchemy import update
@@ -68,6 +70,14 @@ def test_every_part_of_a_connection_is_seen(airflow: Airflow, change: dict[str, 
     airflow.add_connection("same")
     assert airflow_seams.connection_parts("other") != airflow_seams.connection_parts("same")
     assert airflow_seams.connection_parts("sink_a") == airflow_seams.connection_parts("same")
+
+
+@pytest.fixture(autouse=True)
+def _no_team_is_remembered() -> Iterator[None]:
+    """Airflow remembers a DAG's team for a while, and other tests ask for it too."""
+    clear_team_name_cache()
+    yield
+    clear_team_name_cache()
 
 
 def give_to_team(airflow: Airflow, team: str) -> None:
