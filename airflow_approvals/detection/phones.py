@@ -26,6 +26,8 @@ from presidio_analyzer.nlp_engine import NlpArtifacts
 from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
 _VERDICTS = 65_536
+#: More figures than the shortest number has anywhere.
+_ANY_NUMBER = 99
 _PLUS = ("+", "\uff0b")
 _NOBODY: frozenset[str] = frozenset()
 
@@ -118,8 +120,10 @@ def _regions(part: str, regions: tuple[str, ...], leniency: int) -> frozenset[st
     if part.startswith(_PLUS):
         return frozenset(regions) if _is_number(part, regions[0], leniency) else _NOBODY
     figures = [character for character in part if character.isdigit()]
-    # With a zero in front it may be another country's number: every dialling prefix begins with one.
-    enough = 99 if figures and unicodedata.digit(figures[0]) == 0 else len(figures)
+    # With a zero in front it may be another country's number, as every dialling prefix begins with one; and
+    # letters may stand for figures.
+    is_plain = figures and unicodedata.digit(figures[0]) and not any(map(str.isalpha, part))
+    enough = len(figures) if is_plain else _ANY_NUMBER
     return frozenset(
         region for region in regions if enough >= _shortest(region) and _is_number(part, region, leniency)
     )

@@ -6,7 +6,7 @@ Import this module only where an engine is made: it loads Presidio, which takes 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import tldextract
 from presidio_analyzer import (
@@ -118,27 +118,17 @@ class SecretRecognizer(LocalRecognizer):
         ]
 
 
-class AddressRecognizer(LocalRecognizer):
-    """Find street addresses, post-office boxes and towns with a postcode, by their form."""
+class FormRecognizer(LocalRecognizer):
+    """Find one kind of thing by its form.
 
-    def __init__(self) -> None:
-        super().__init__(supported_entities=["LOCATION"], name="Address recognizer")
+    :param spans: yields ``(start, end)`` of each in a text, in characters.
+    """
 
-    def load(self) -> None:
-        """Do nothing: the patterns are compiled at import."""
-
-    def analyze(
-        self, text: str, entities: list[str], nlp_artifacts: NlpArtifacts | None = None
-    ) -> list[RecognizerResult]:
-        """Return the addresses in a text, each from its number to its postcode."""
-        return [_result(self, "LOCATION", start, end, _LIKELY) for start, end in address_spans(text)]
-
-
-class TitledNameRecognizer(LocalRecognizer):
-    """Find people by the title, the greeting or the introduction in front of their name."""
-
-    def __init__(self) -> None:
-        super().__init__(supported_entities=["PERSON"], name="Titled name recognizer")
+    def __init__(
+        self, entity_type: str, name: str, spans: Callable[[str], Iterable[tuple[int, int]]]
+    ) -> None:
+        super().__init__(supported_entities=[entity_type], name=name)
+        self._spans = spans
 
     def load(self) -> None:
         """Do nothing: the patterns are compiled at import."""
@@ -146,8 +136,9 @@ class TitledNameRecognizer(LocalRecognizer):
     def analyze(
         self, text: str, entities: list[str], nlp_artifacts: NlpArtifacts | None = None
     ) -> list[RecognizerResult]:
-        """Return the names in a text that a word in front of them gives away."""
-        return [_result(self, "PERSON", start, end, _LIKELY) for start, end in titled_name_spans(text)]
+        """Return what has the form in a text."""
+        kind = self.supported_entities[0]
+        return [_result(self, kind, start, end, _LIKELY) for start, end in self._spans(text)]
 
 
 class NamedValueRecognizer(LocalRecognizer):
@@ -227,8 +218,8 @@ def _own(wide: bool) -> Iterator[EntityRecognizer]:
         patterns=[Pattern("Mastercard 2-series", _TWO_SERIES, 0.3)], name="Mastercard2SeriesRecognizer"
     )
     yield NamedValueRecognizer()
-    yield AddressRecognizer()
-    yield TitledNameRecognizer()
+    yield FormRecognizer("LOCATION", "Address recognizer", address_spans)
+    yield FormRecognizer("PERSON", "Titled name recognizer", titled_name_spans)
     yield SecretRecognizer()
     for kind in _COUNTRIES + (_UNCERTAIN if wide else ()):
         yield kind(supported_language=LANGUAGE)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from airflow_approvals.detection.addresses import address_spans
+from tests.detection.costs import grows_no_faster_than_the_text
 from tests.detection.engines import masking_engine
 
 ADDRESSES = [
@@ -59,14 +58,7 @@ def test_numbers_and_words_that_are_no_address_are_left_alone(text: str) -> None
 
 @pytest.mark.parametrize("unit", ["Aa ", "1 Aa ", "12 rue A ", "Aa, NY ", "PO Box 1 ", "Via A ", "Aastraat "])
 def test_cost_grows_with_length_and_not_faster(unit: str) -> None:
-    def seconds(count: int) -> float:
-        started = time.process_time()
-        list(address_spans(unit * count))
-        return time.process_time() - started
-
-    # Quadratic, the longer one would take a minute and more.
-    small, large = (min(seconds(count) for _ in range(3)) for count in (5_000, 40_000))
-    assert large < 2 or large / small < 30
+    assert grows_no_faster_than_the_text(address_spans, unit)
 
 
 def test_the_engine_finds_what_a_language_model_leaves_standing() -> None:
